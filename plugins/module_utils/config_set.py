@@ -1,0 +1,439 @@
+"""A set of files that goes live as one: validated whole, swapped in, applied, or put back.
+
+Pure Python with no Ansible in it, so that unit tests drive it in a temporary directory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import grp
+import hashlib
+import json
+import os
+import pwd
+import shlex
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+DEFAULT_STATE_DIRECTORY = Path("/var/lib/slipway/sets")
+CANDIDATE_PARENT = Path("/run/slipway")
+HIDDEN = "(secret: not shown)\n"
+
+
+class ConfigSetError(Exception):
+    """The set could not go live. The message says what failed, why, and what is live now."""
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """One file of the set. ``mode`` is the permission bits, ``content`` the exact bytes."""
+
+    dest: str
+    content: bytes
+    mode: int = 0o644
+    owner: str = "root"
+    group: str = "root"
+    secret: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Directory:
+    """One directory that the set needs."""
+
+    path: str
+    mode: int = 0o755
+    owner: str = "root"
+    group: str = "root"
+
+
+@dataclasses.dataclass(frozen=True)
+class Link:
+    """One symbolic link; ``target`` is written as given, so it may be relative."""
+
+    dest: str
+    target: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """Everything the caller asked for; paths are absolute."""
+
+    name: str
+    files: Sequence[File] = ()
+    directories: Sequence[Directory] = ()
+    links: Sequence[Link] = ()
+    absent: Sequence[str] = ()
+    inputs: Sequence[str] = ()
+    root: str | None = None
+    validate: str | None = None
+    apply: Sequence[str] = ()
+    purge: bool = True
+
+    @property
+    def paths(self) -> list[str]:
+        """Every path that this set owns as a file or a link, sorted."""
+        return sorted([item.dest for item in self.files] + [item.dest for item in self.links])
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What happened: ``diff`` is in Ansible's before/after shape."""
+
+    changed: bool
+    applied: bool
+    diff: list[dict[str, str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Before:
+    """What a path was before we touched it; ``content`` is None when it did not exist."""
+
+    kind: str  # "file", "link", "none"
+    content: bytes = b""
+    target: str = ""
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+
+
+def _uid(name: str) -> int | None:
+    """Number of a user, or None while it does not exist (an empty host in check mode)."""
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return None
+
+
+def _gid(name: str) -> int | None:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
+
+
+def run_command(arguments: Sequence[str]) -> tuple[int, str]:
+    """Run a program without a shell; returns its exit status and both outputs together."""
+    try:
+        done = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=600)
+    except FileNotFoundError:
+        return 127, f"{arguments[0]}: not found on this host"
+    except subprocess.TimeoutExpired:
+        return 124, f"{shlex.join(arguments)}: no answer within 600 seconds"
+    return done.returncode, done.stdout.decode(errors="replace").strip()
+
+
+class ConfigSet:
+    """Brings one :class:`Wanted` set live. Construct, then call :meth:`converge` once."""
+
+    def __init__(
+        self,
+        wanted: Wanted,
+        *,
+        state_directory: Path = DEFAULT_STATE_DIRECTORY,
+        candidate_parent: Path = CANDIDATE_PARENT,
+        run: Callable[[Sequence[str]], tuple[int, str]] = run_command,
+    ) -> None:
+        self.wanted = wanted
+        self.state_path = state_directory / f"{wanted.name}.json"
+        self.candidate_parent = candidate_parent
+        self._run = run
+
+    # -- what is, and what should be -------------------------------------------------------------------------------
+
+    def _state(self) -> Mapping[str, Any]:
+        """Last applied digest and owned paths; an unreadable record counts as none, so the run heals it."""
+        try:
+            loaded = json.loads(self.state_path.read_text())
+        except (OSError, ValueError):
+            return {}
+        return loaded if isinstance(loaded, dict) else {}
+
+    def _digest(self) -> str:
+        """One hash over everything that decides what the service runs with."""
+        digest = hashlib.sha256()
+        for file in sorted(self.wanted.files, key=lambda item: item.dest):
+            digest.update(f"{file.dest}\0{file.mode:o}\0{file.owner}\0{file.group}\0".encode())
+            digest.update(hashlib.sha256(file.content).digest())
+        for link in sorted(self.wanted.links, key=lambda item: item.dest):
+            digest.update(f"{link.dest}\0->\0{link.target}\0".encode())
+        for directory in sorted(self.wanted.directories, key=lambda item: item.path):
+            digest.update(f"{directory}\0".encode())
+        for path in sorted(self.wanted.absent):
+            digest.update(f"{path}\0absent\0".encode())
+        for path in sorted(self.wanted.inputs):
+            digest.update(f"{path}\0".encode())
+            try:
+                digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
+            except OSError:
+                digest.update(b"missing")
+        return digest.hexdigest()
+
+    @staticmethod
+    def _look(path: str) -> _Before:
+        try:
+            status = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return _Before("none")
+        if stat.S_ISLNK(status.st_mode):
+            return _Before("link", target=os.readlink(path))
+        if stat.S_ISDIR(status.st_mode):
+            raise ConfigSetError(f"{path} is a directory on this host, but it should be a file. Move it away and run again.")
+        content = Path(path).read_bytes()
+        return _Before("file", content, "", stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+
+    def _stale(self) -> list[str]:
+        """Paths that must go: named absent, or written by an earlier run and not listed any more."""
+        gone = set(self.wanted.absent)
+        if self.wanted.purge:
+            gone |= set(self._state().get("paths", []))
+        gone -= set(self.wanted.paths)
+        return sorted(path for path in gone if os.path.lexists(path))
+
+    def _directory_drift(self) -> list[Directory]:
+        drifted = []
+        for directory in self.wanted.directories:
+            try:
+                status = os.stat(directory.path)
+            except (FileNotFoundError, NotADirectoryError):
+                drifted.append(directory)
+                continue
+            if (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) != (
+                directory.mode,
+                _uid(directory.owner),
+                _gid(directory.group),
+            ):
+                drifted.append(directory)
+        return drifted
+
+    def _file_drift(self) -> list[tuple[File, _Before]]:
+        drifted = []
+        for file in self.wanted.files:
+            before = self._look(file.dest)
+            now = (before.kind, before.content, before.mode, before.uid, before.gid)
+            if now != ("file", file.content, file.mode, _uid(file.owner), _gid(file.group)):
+                drifted.append((file, before))
+        return drifted
+
+    def _link_drift(self) -> list[tuple[Link, _Before]]:
+        drifted = []
+        for link in self.wanted.links:
+            before = self._look(link.dest)
+            if (before.kind, before.target) != ("link", link.target):
+                drifted.append((link, before))
+        return drifted
+
+    # -- the one public verb ---------------------------------------------------------------------------------------
+
+    def converge(self, *, check: bool = False) -> Outcome:
+        """Make the host hold the set; raises ConfigSetError with nothing broken left live."""
+        directories = self._directory_drift()
+        files = self._file_drift()
+        links = self._link_drift()
+        stale = self._stale()
+        digest = self._digest()
+        due = self._state().get("applied") != digest
+        changed = bool(directories or files or links or stale or due)
+        diff = self._diff(directories, files, links, stale)
+        if not changed:
+            return Outcome(changed=False, applied=False, diff=[])
+        self._validate(check=check)
+        if check:
+            return Outcome(changed=True, applied=False, diff=diff)
+
+        self._remember(applied=None, paths=sorted(set(self.wanted.paths) | set(self._state().get("paths", []))))
+        undo: list[tuple[str, _Before]] = []
+        try:
+            for directory in directories:
+                self._make_directory(directory)
+            for file, before in files:
+                undo.append((file.dest, before))
+                self._write(file.dest, file.content, file.mode, self._number(file.owner), self._number_group(file.group))
+            for link, before in links:
+                undo.append((link.dest, before))
+                self._link(link.dest, link.target)
+            for path in stale:
+                undo.append((path, self._look(path)))
+                Path(path).unlink()
+            self._apply()
+        except (ConfigSetError, OSError) as error:
+            raise ConfigSetError(f"{error}\n{self._put_back(undo)}") from error
+        # The record is written last, and inputs are read again: what is recorded is what was applied.
+        self._remember(applied=digest, paths=self.wanted.paths)
+        return Outcome(changed=True, applied=True, diff=diff)
+
+    # -- steps -----------------------------------------------------------------------------------------------------
+
+    def _validate(self, *, check: bool) -> None:
+        """Ask the program itself about the complete candidate, before anything live is touched."""
+        if not self.wanted.validate:
+            return
+        program = shlex.split(self.wanted.validate)[0]
+        if check and shutil.which(program) is None:
+            return
+        if not self.candidate_parent.is_dir():
+            self.candidate_parent.mkdir(mode=0o755, parents=True)
+        with tempfile.TemporaryDirectory(prefix=f"{self.wanted.name}-", dir=self.candidate_parent) as temporary:
+            candidate = Path(temporary) / "candidate"
+            self._lay_out(candidate, check=check)
+            arguments = [part.replace("%s", str(candidate)) for part in shlex.split(self.wanted.validate)]
+            status, output = self._run(arguments)
+            if status != 0:
+                readable = output.replace(str(candidate), self.wanted.root or "")
+                raise ConfigSetError(
+                    f"The new configuration '{self.wanted.name}' is refused by `{shlex.join(shlex.split(self.wanted.validate))}`:\n"
+                    f"{readable}\nNothing was changed: the last good configuration stays live."
+                )
+
+    def _lay_out(self, candidate: Path, *, check: bool) -> None:
+        """Write the candidate tree: a copy of ``root`` (if any) with this set laid in."""
+        root = Path(self.wanted.root) if self.wanted.root else None
+        if root is not None and root.is_dir():
+            shutil.copytree(root, candidate, symlinks=True)
+        else:
+            candidate.mkdir()
+
+        def place(path: str) -> Path | None:
+            if root is None:
+                return candidate / path.lstrip("/")
+            try:
+                return candidate / Path(path).relative_to(root)
+            except ValueError:
+                return None
+
+        for path in self._stale():
+            spot = place(path)
+            if spot is not None and os.path.lexists(spot):
+                spot.unlink()
+        for directory in self.wanted.directories:
+            spot = place(directory.path)
+            if spot is not None:
+                spot.mkdir(parents=True, exist_ok=True)
+        for file in self.wanted.files:
+            spot = place(file.dest)
+            if spot is not None:
+                spot.parent.mkdir(parents=True, exist_ok=True)
+                if spot.is_symlink():
+                    spot.unlink()
+                spot.write_bytes(file.content)
+                spot.chmod(file.mode)
+        for link in self.wanted.links:
+            spot = place(link.dest)
+            if spot is not None:
+                spot.parent.mkdir(parents=True, exist_ok=True)
+                if os.path.lexists(spot):
+                    spot.unlink()
+                spot.symlink_to(link.target)
+
+    def _apply(self) -> None:
+        for command in self.wanted.apply:
+            status, output = self._run(shlex.split(command))
+            if status != 0:
+                raise ConfigSetError(f"`{command}` failed with status {status}:\n{output}")
+
+    def _put_back(self, undo: list[tuple[str, _Before]]) -> str:
+        """Restore what was live and apply that again; says in words how it ended."""
+        for path, before in reversed(undo):
+            if before.kind == "file":
+                self._write(path, before.content, before.mode, before.uid, before.gid)
+            elif before.kind == "link":
+                self._link(path, before.target)
+            elif os.path.lexists(path):
+                Path(path).unlink()
+        first_time = all(before.kind == "none" for _, before in undo)
+        if first_time:
+            return f"The files of '{self.wanted.name}' were removed again; there was no earlier configuration to return to."
+        try:
+            self._apply()
+        except ConfigSetError as error:
+            return f"The previous files were put back, but applying them failed too: {error}"
+        return "The previous files were put back and applied: the last good configuration is live."
+
+    # -- primitives ------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _number(owner: str) -> int:
+        number = _uid(owner)
+        if number is None:
+            raise ConfigSetError(f"The user {owner} does not exist on this host.")
+        return number
+
+    @staticmethod
+    def _number_group(group: str) -> int:
+        number = _gid(group)
+        if number is None:
+            raise ConfigSetError(f"The group {group} does not exist on this host.")
+        return number
+
+    def _make_directory(self, directory: Directory) -> None:
+        path = Path(directory.path)
+        path.mkdir(parents=True, exist_ok=True)
+        os.chown(path, self._number(directory.owner), self._number_group(directory.group))
+        path.chmod(directory.mode)
+
+    @staticmethod
+    def _write(dest: str, content: bytes, mode: int, uid: int, gid: int) -> None:
+        """Replace a file so that a reader sees the old bytes or the new ones, never a part."""
+        parent = Path(dest).parent
+        parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=".slipway-", dir=parent)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(content)
+                os.fchown(stream.fileno(), uid, gid)
+                os.fchmod(stream.fileno(), mode)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(temporary).replace(dest)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    @staticmethod
+    def _link(dest: str, target: str) -> None:
+        path = Path(dest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".slipway-{path.name}-{os.getpid()}")
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(target)
+        temporary.replace(path)
+
+    def _remember(self, *, applied: str | None, paths: Sequence[str]) -> None:
+        record = json.dumps({"applied": applied, "paths": list(paths)}, indent=1).encode()
+        self.state_path.parent.mkdir(parents=True, exist_ok=True)
+        self._write(str(self.state_path), record, 0o600, os.getuid(), os.getgid())
+
+    def _diff(
+        self,
+        directories: Sequence[Directory],
+        files: Sequence[tuple[File, _Before]],
+        links: Sequence[tuple[Link, _Before]],
+        stale: Sequence[str],
+    ) -> list[dict[str, str]]:
+        shown = []
+        for directory in directories:
+            line = f"{directory.path} {directory.owner}:{directory.group} {directory.mode:04o}\n"
+            shown.append(self._entry(directory.path, "", line))
+        for file, before in files:
+            after = file.content.decode(errors="replace")
+            old = before.content.decode(errors="replace")
+            if file.secret:
+                old, after = ("" if before.kind == "none" else HIDDEN), HIDDEN
+            if before.kind == "file" and before.content == file.content:
+                old = f"owner {before.uid}:{before.gid} mode {before.mode:04o}\n"
+                after = f"owner {file.owner}:{file.group} mode {file.mode:04o}\n"
+            shown.append(self._entry(file.dest, old, after))
+        for link, before in links:
+            shown.append(self._entry(link.dest, f"-> {before.target}\n" if before.target else "", f"-> {link.target}\n"))
+        secret = {file.dest for file in self.wanted.files if file.secret}
+        for path in stale:
+            shown.append(self._entry(path, HIDDEN if path in secret else f"{path}\n", ""))
+        return shown
+
+    @staticmethod
+    def _entry(path: str, before: str, after: str) -> dict[str, str]:
+        return {"before_header": path, "after_header": path, "before": before, "after": after}

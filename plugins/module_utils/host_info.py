@@ -1,0 +1,74 @@
+"""Facts about a Debian host that decide whether and how it can be provisioned; read-only, no Ansible inside."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+
+def os_release(text: str) -> dict[str, str]:
+    """Parse os-release(5) into a dict of its assignments, quotes removed."""
+    found = {}
+    for line in text.splitlines():
+        key, separator, value = line.partition("=")
+        if separator and not key.startswith("#"):
+            found[key.strip()] = value.strip().strip("\"'")
+    return found
+
+
+def installed_packages(listing: str) -> dict[str, str]:
+    """Name and version of each installed package, from ``dpkg-query -W -f '${db:Status-Status} ${Package} ${Version}\\n'``."""
+    packages = {}
+    for line in listing.splitlines():
+        words = line.split()
+        if len(words) == 3 and words[0] == "installed":
+            packages[words[1]] = words[2]
+    return packages
+
+
+def memory_mb(meminfo: str) -> int:
+    """MemTotal of /proc/meminfo, in MiB; raises ValueError when the line is missing."""
+    for line in meminfo.splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) // 1024
+    raise ValueError("no MemTotal in /proc/meminfo")
+
+
+def disk_free_mb(path: str) -> int:
+    """Free MiB for an unprivileged writer on the file system that holds, or would hold, ``path``."""
+    spot = Path(path)
+    while not spot.exists():
+        spot = spot.parent
+    return shutil.disk_usage(spot).free // (1024 * 1024)
+
+
+def collect(disks: Iterable[str], paths: Iterable[str]) -> dict[str, Any]:
+    """All facts in one dictionary; see the module's RETURN for its shape."""
+    release = os_release(Path("/etc/os-release").read_text())
+    listing = ""
+    if shutil.which("dpkg-query"):
+        listing = subprocess.run(
+            ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package} ${Version}\\n"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    return {
+        "distribution": release.get("ID", "unknown"),
+        "release": release.get("VERSION_CODENAME", "unknown"),
+        "version": release.get("VERSION_ID", "unknown"),
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+        "epoch": time.time(),
+        "memory_mb": memory_mb(Path("/proc/meminfo").read_text()),
+        "cpus": len(os.sched_getaffinity(0)),
+        "disk_free_mb": {path: disk_free_mb(path) for path in disks},
+        "packages": installed_packages(listing),
+        "paths": {path: os.path.lexists(path) for path in paths},
+    }

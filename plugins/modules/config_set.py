@@ -1,0 +1,175 @@
+"""Ansible module around module_utils/config_set.py; the action plugin of the same name renders the templates."""
+
+from __future__ import annotations
+
+import base64
+import os
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.slipway.django.plugins.module_utils.config_set import (
+    ConfigSet,
+    ConfigSetError,
+    Directory,
+    File,
+    Link,
+    Wanted,
+)
+
+DOCUMENTATION = """
+module: config_set
+short_description: Bring a set of configuration files live as one
+description:
+  - Renders templates on the controller and brings them to the host in one round trip.
+  - The complete candidate is validated by the program it is for before anything live is touched.
+  - C(apply) runs whenever what should run differs from what was last applied, so a run that died half-way is healed by the next one.
+  - When C(apply) fails, the previous files are put back and applied again.
+options:
+  name:
+    description: Name of the set, unique on the host; its record is /var/lib/slipway/sets/NAME.json.
+    type: str
+    required: true
+  files:
+    description:
+      - Files of the set. Each has C(dest) and either C(src) (a template; C(vars) adds variables to it) or C(content).
+      - Optional are C(mode), C(owner), C(group) and C(secret), which keeps the content out of diffs and logs.
+    type: list
+    elements: dict
+    default: []
+  directories:
+    description: Directories the set needs, each with C(path), C(mode), C(owner), C(group).
+    type: list
+    elements: dict
+    default: []
+  links:
+    description: Symbolic links, each with C(dest) and C(target).
+    type: list
+    elements: dict
+    default: []
+  absent:
+    description: Files that must not exist.
+    type: list
+    elements: path
+    default: []
+  inputs:
+    description: Other files whose content decides whether C(apply) is due.
+    type: list
+    elements: path
+    default: []
+  root:
+    description: Directory of which the candidate is a copy with the set laid in.
+    type: path
+  validate:
+    description: Command that checks the candidate; C(%s) is the candidate's root.
+    type: str
+  apply:
+    description: Commands that make the running system follow the files, in order, without a shell.
+    type: list
+    elements: str
+    default: []
+  purge:
+    description: Remove files that an earlier run of this set wrote and that are not listed any more.
+    type: bool
+    default: true
+  search:
+    description: Extra directories in which templates are looked for, before the role's own.
+    type: list
+    elements: path
+    default: []
+author: Slipway founders
+"""
+
+EXAMPLES = """
+- name: configure | Write the site
+  slipway.django.config_set:
+    name: nginx
+    root: /etc/nginx
+    files:
+      - {src: nginx.conf.j2, dest: /etc/nginx/nginx.conf}
+    validate: nginx -t -q -c %s/nginx.conf
+    apply: [systemctl reload nginx.service]
+"""
+
+RETURN = """
+applied:
+  description: Whether the apply commands ran.
+  type: bool
+  returned: always
+"""
+
+
+def _mode(value: Any) -> int:
+    """Permission bits from the usual octal text; raises ValueError otherwise."""
+    return int(str(value), 8)
+
+
+def _wanted(parameters: dict[str, Any]) -> Wanted:
+    """Build the set from the module's parameters; file contents arrive base64-encoded from the action plugin."""
+
+    def owner(item: dict[str, Any]) -> dict[str, str]:
+        return {"owner": item.get("owner") or "root", "group": item.get("group") or "root"}
+
+    return Wanted(
+        name=parameters["name"],
+        files=[
+            File(
+                dest=item["dest"],
+                content=base64.b64decode(item["base64"]),
+                mode=_mode(item.get("mode") or "0644"),
+                secret=bool(item.get("secret")),
+                **owner(item),
+            )
+            for item in parameters["files"]
+        ],
+        directories=[
+            Directory(path=item["path"], mode=_mode(item.get("mode") or "0755"), **owner(item))
+            for item in parameters["directories"]
+        ],
+        links=[Link(dest=item["dest"], target=item["target"]) for item in parameters["links"]],
+        absent=parameters["absent"],
+        inputs=parameters["inputs"],
+        root=parameters["root"],
+        validate=parameters["validate"],
+        apply=parameters["apply"],
+        purge=parameters["purge"],
+    )
+
+
+def main() -> None:
+    """Entry point."""
+    items = {"type": "list", "elements": "dict", "default": []}
+    # Only contents are kept out of the system log: hiding the whole list would blank paths in every message.
+    file_options = {
+        "dest": {"type": "path", "required": True},
+        "base64": {"type": "str", "required": True, "no_log": True},
+        "mode": {"type": "str"},
+        "owner": {"type": "str"},
+        "group": {"type": "str"},
+        "secret": {"type": "bool", "default": False},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "files": {**items, "options": file_options},
+            "directories": items,
+            "links": items,
+            "absent": {"type": "list", "elements": "path", "default": []},
+            "inputs": {"type": "list", "elements": "path", "default": []},
+            "root": {"type": "path"},
+            "validate": {"type": "str"},
+            "apply": {"type": "list", "elements": "str", "default": []},
+            "purge": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    os.umask(0o022)
+    try:
+        outcome = ConfigSet(_wanted(module.params)).converge(check=module.check_mode)
+    except ConfigSetError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=outcome.changed, applied=outcome.applied, diff=outcome.diff)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Ansible module around module_utils/host_info.py."""
+
+from __future__ import annotations
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.slipway.django.plugins.module_utils.host_info import collect
+
+DOCUMENTATION = """
+module: host_info
+short_description: Everything the roles need to know about a host, in one look
+description:
+  - Replaces the setup, package_facts, service_facts and stat modules, which together cost several seconds on every run.
+  - Changes nothing.
+options:
+  disks:
+    description: Paths whose free space is wanted.
+    type: list
+    elements: path
+    default: [/]
+  paths:
+    description: Paths whose existence is wanted.
+    type: list
+    elements: path
+    default: []
+author: Slipway founders
+"""
+
+EXAMPLES = """
+- name: Look at the host
+  slipway.django.host_info:
+    paths: [/opt/slipway]
+"""
+
+RETURN = """
+ansible_facts:
+  description: >-
+    slipway_host, with distribution, release, version, architecture, python, epoch (seconds), memory_mb, cpus,
+    disk_free_mb, packages (name to version) and paths (path to bool).
+  type: dict
+  returned: always
+"""
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "disks": {"type": "list", "elements": "path", "default": ["/"]},
+            "paths": {"type": "list", "elements": "path", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    module.exit_json(
+        changed=False, ansible_facts={"slipway_host": collect(module.params["disks"], module.params["paths"])}
+    )
+
+
+if __name__ == "__main__":
+    main()
