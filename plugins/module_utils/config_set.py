@@ -70,8 +70,9 @@ class Wanted:
     absent: Sequence[str] = ()
     inputs: Sequence[str] = ()
     root: str | None = None
-    validate: str | None = None
+    validate: Sequence[str] = ()
     apply: Sequence[str] = ()
+    units: Sequence[str] = ()
     purge: bool = True
 
     @property
@@ -227,6 +228,14 @@ class ConfigSet:
                 drifted.append((link, before))
         return drifted
 
+    def _sleeping_units(self) -> list[str]:
+        """Units that should be enabled and active, and are not (or do not exist yet)."""
+        return [
+            unit
+            for unit in self.wanted.units
+            if any(self._run(["systemctl", verb, "--quiet", unit])[0] for verb in ("is-active", "is-enabled"))
+        ]
+
     # -- the one public verb ---------------------------------------------------------------------------------------
 
     def converge(self, *, check: bool = False) -> Outcome:
@@ -236,9 +245,11 @@ class ConfigSet:
         links = self._link_drift()
         stale = self._stale()
         digest = self._digest()
+        sleeping = self._sleeping_units()
         due = self._state().get("applied") != digest
-        changed = bool(directories or files or links or stale or due)
+        changed = bool(directories or files or links or stale or sleeping or due)
         diff = self._diff(directories, files, links, stale)
+        diff += [self._entry(unit, "not enabled and active\n", "enabled and active\n") for unit in sleeping]
         if not changed:
             return Outcome(changed=False, applied=False, diff=[])
         self._validate(check=check)
@@ -270,26 +281,28 @@ class ConfigSet:
 
     def _validate(self, *, check: bool) -> None:
         """Ask the program itself about the complete candidate, before anything live is touched."""
-        if not self.wanted.validate:
+        # On an empty host in check mode the validator is not installed yet.
+        commands = [
+            shlex.split(command)
+            for command in self.wanted.validate
+            if not check or shutil.which(shlex.split(command)[0]) is not None
+        ]
+        if not commands:
             return
-        program = shlex.split(self.wanted.validate)[0]
-        if check and shutil.which(program) is None:
-            return
-        if not self.candidate_parent.is_dir():
-            self.candidate_parent.mkdir(mode=0o755, parents=True)
+        self.candidate_parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f"{self.wanted.name}-", dir=self.candidate_parent) as temporary:
             candidate = Path(temporary) / "candidate"
-            self._lay_out(candidate, check=check)
-            arguments = [part.replace("%s", str(candidate)) for part in shlex.split(self.wanted.validate)]
-            status, output = self._run(arguments)
-            if status != 0:
-                readable = output.replace(str(candidate), self.wanted.root or "")
-                raise ConfigSetError(
-                    f"The new configuration '{self.wanted.name}' is refused by `{shlex.join(shlex.split(self.wanted.validate))}`:\n"
-                    f"{readable}\nNothing was changed: the last good configuration stays live."
-                )
+            self._lay_out(candidate)
+            for command in commands:
+                status, output = self._run([part.replace("%s", str(candidate)) for part in command])
+                if status != 0:
+                    readable = output.replace(str(candidate), self.wanted.root or "")
+                    raise ConfigSetError(
+                        f"The new configuration '{self.wanted.name}' is refused by `{shlex.join(command)}`:\n{readable}\n"
+                        "Nothing was changed: the last good configuration stays live."
+                    )
 
-    def _lay_out(self, candidate: Path, *, check: bool) -> None:
+    def _lay_out(self, candidate: Path) -> None:
         """Write the candidate tree: a copy of ``root`` (if any) with this set laid in."""
         root = Path(self.wanted.root) if self.wanted.root else None
         if root is not None and root.is_dir():
@@ -334,6 +347,11 @@ class ConfigSet:
             status, output = self._run(shlex.split(command))
             if status != 0:
                 raise ConfigSetError(f"`{command}` failed with status {status}:\n{output}")
+        for unit in self._sleeping_units():
+            status, output = self._run(["systemctl", "enable", "--now", unit])
+            if status != 0 or self._run(["systemctl", "is-active", "--quiet", unit])[0] != 0:
+                journal = self._run(["journalctl", "--no-pager", "--lines=20", "--output=cat", f"--unit={unit}"])[1]
+                raise ConfigSetError(f"{unit} does not start: {output}\nIts last journal lines:\n{journal}")
 
     def _put_back(self, undo: list[tuple[str, _Before]]) -> str:
         """Restore what was live and apply that again; says in words how it ended."""

@@ -61,10 +61,16 @@ options:
     description: Directory of which the candidate is a copy with the set laid in.
     type: path
   validate:
-    description: Command that checks the candidate; C(%s) is the candidate's root.
-    type: str
+    description: One command or a list of commands that check the candidate; C(%s) is the candidate's root.
+    type: raw
+    default: []
   apply:
     description: Commands that make the running system follow the files, in order, without a shell.
+    type: list
+    elements: str
+    default: []
+  units:
+    description: Units that must be enabled and active; one that is not is started after C(apply).
     type: list
     elements: str
     default: []
@@ -130,8 +136,9 @@ def _wanted(parameters: dict[str, Any]) -> Wanted:
         absent=parameters["absent"],
         inputs=parameters["inputs"],
         root=parameters["root"],
-        validate=parameters["validate"],
+        validate=[validate] if isinstance(validate := parameters["validate"], str) else list(validate),
         apply=parameters["apply"],
+        units=parameters["units"],
         purge=parameters["purge"],
     )
 
@@ -157,8 +164,9 @@ def main() -> None:
             "absent": {"type": "list", "elements": "path", "default": []},
             "inputs": {"type": "list", "elements": "path", "default": []},
             "root": {"type": "path"},
-            "validate": {"type": "str"},
+            "validate": {"type": "raw", "default": []},
             "apply": {"type": "list", "elements": "str", "default": []},
+            "units": {"type": "list", "elements": "str", "default": []},
             "purge": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
