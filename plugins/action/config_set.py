@@ -38,10 +38,11 @@ class ActionModule(ActionBase):
         unknown = set(item) - FILE_KEYS
         if unknown or "dest" not in item or ("src" in item) == ("content" in item):
             raise AnsibleActionFail(
-                f"config_set: each file needs dest and one of src or content; allowed are {sorted(FILE_KEYS)}, got {sorted(item)}."
+                "config_set: each file needs dest and one of src or content; "
+                f"allowed are {sorted(FILE_KEYS)}, got {sorted(item)}."
             )
         text = self._render(item, search, variables) if "src" in item else str(item["content"])
-        sent = {key: item[key] for key in ("dest", "mode", "owner", "group", "secret") if key in item}
+        sent: dict[str, Any] = {key: item[key] for key in ("dest", "mode", "owner", "group", "secret") if key in item}
         sent["base64"] = base64.b64encode(text.encode()).decode()
         return sent
 

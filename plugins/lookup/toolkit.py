@@ -12,7 +12,8 @@ DOCUMENTATION = """
 name: toolkit
 short_description: Path of a file or directory that ships with Slipway
 description:
-  - Returns the absolute path of something in the toolkit's own tree, whether it was cloned or installed as a collection.
+  - Returns the absolute path of something in the toolkit's own tree.
+  - It works alike where the toolkit was cloned and where it was installed as a collection.
 options:
   _terms:
     description: Paths relative to the toolkit's root.

@@ -183,7 +183,9 @@ class ConfigSet:
         if stat.S_ISLNK(status.st_mode):
             return _Before("link", target=os.readlink(path))
         if stat.S_ISDIR(status.st_mode):
-            raise ConfigSetError(f"{path} is a directory on this host, but it should be a file. Move it away and run again.")
+            raise ConfigSetError(
+                f"{path} is a directory on this host, but it should be a file. Move it away and run again."
+            )
         content = Path(path).read_bytes()
         return _Before("file", content, "", stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
 
@@ -199,7 +201,7 @@ class ConfigSet:
         drifted = []
         for directory in self.wanted.directories:
             try:
-                status = os.stat(directory.path)
+                status = Path(directory.path).stat()
             except (FileNotFoundError, NotADirectoryError):
                 drifted.append(directory)
                 continue
@@ -263,7 +265,8 @@ class ConfigSet:
                 self._make_directory(directory)
             for file, before in files:
                 undo.append((file.dest, before))
-                self._write(file.dest, file.content, file.mode, self._number(file.owner), self._number_group(file.group))
+                uid, gid = self._number(file.owner), self._number_group(file.group)
+                self._write(file.dest, file.content, file.mode, uid, gid)
             for link, before in links:
                 undo.append((link.dest, before))
                 self._link(link.dest, link.target)
@@ -446,7 +449,8 @@ class ConfigSet:
                 after = f"owner {file.owner}:{file.group} mode {file.mode:04o}\n"
             shown.append(self._entry(file.dest, old, after))
         for link, before in links:
-            shown.append(self._entry(link.dest, f"-> {before.target}\n" if before.target else "", f"-> {link.target}\n"))
+            old = f"-> {before.target}\n" if before.target else ""
+            shown.append(self._entry(link.dest, old, f"-> {link.target}\n"))
         secret = {file.dest for file in self.wanted.files if file.secret}
         for path in stale:
             shown.append(self._entry(path, HIDDEN if path in secret else f"{path}\n", ""))

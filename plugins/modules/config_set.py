@@ -23,7 +23,8 @@ short_description: Bring a set of configuration files live as one
 description:
   - Renders templates on the controller and brings them to the host in one round trip.
   - The complete candidate is validated by the program it is for before anything live is touched.
-  - C(apply) runs whenever what should run differs from what was last applied, so a run that died half-way is healed by the next one.
+  - C(apply) runs whenever what should run differs from what was last applied.
+  - So a run that died half-way is healed by the next one.
   - When C(apply) fails, the previous files are put back and applied again.
 options:
   name:
