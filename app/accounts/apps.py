@@ -1,0 +1,9 @@
+"""Django's name for this application."""
+
+from django.apps import AppConfig
+
+
+class AccountsConfig(AppConfig):
+    """Who may sign in."""
+
+    name = "accounts"

@@ -1,0 +1,64 @@
+"""Reads request bodies, within bounds that a hostile one cannot stretch."""
+
+import json
+from collections.abc import Mapping
+from typing import IO, Any
+
+from rest_framework.exceptions import APIException, ParseError
+from rest_framework.parsers import BaseParser
+
+# A JWT with every claim somebody may add stays well below; Nginx refuses larger bodies before they get here.
+BODY_LIMIT = 64 * 1024
+DEPTH_LIMIT = 20
+
+
+class BodyTooLarge(APIException):
+    """413: the body is longer than any request of this API needs."""
+
+    status_code = 413
+    default_detail = f"The body is larger than {BODY_LIMIT // 1024} KiB."
+    default_code = "too_large"
+
+
+class BoundedJSONParser(BaseParser):
+    """JSON (RFC 8259, UTF-8 only, no NaN) of bounded size and depth."""
+
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """The decoded value; raises ParseError (400) or BodyTooLarge (413)."""
+        body = stream.read(BODY_LIMIT + 1)
+        if len(body) > BODY_LIMIT:
+            raise BodyTooLarge
+        try:
+            value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            # Python's message may quote the body, which may hold a password: say nothing of it.
+            raise ParseError("The body is not valid JSON.") from None
+        if _depth_exceeds(value, DEPTH_LIMIT):
+            raise ParseError(f"The JSON is nested more than {DEPTH_LIMIT} levels deep.")
+        return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _depth_exceeds(value: Any, limit: int) -> bool:
+    """Whether containers are nested deeper than `limit`, found level by level and so without recursion."""
+    level = [value]
+    for _ in range(limit + 1):
+        level = [
+            child
+            for container in level
+            if isinstance(container, dict | list)
+            for child in (container.values() if isinstance(container, dict) else container)
+        ]
+        if not level:
+            return False
+    return True

@@ -1,0 +1,213 @@
+"""Every setting of the project. Values come from the environment or from credentials: see `config.env`.
+
+README.md lists the variables. What would be unsafe in production is not refused here but by the system checks in
+`config.checks` and `tokens.checks`, so that `manage.py check --deploy` stops a release and names all of it at once.
+"""
+
+import os
+import secrets
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import available_timezones
+
+from django.core.exceptions import ImproperlyConfigured
+
+from config import connections
+from config.env import Environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = Environment(os.environ)
+
+# --- What is running ---------------------------------------------------------------------------------------------------
+DEBUG = env.boolean("DEBUG", False)
+RELEASE_ID = env.text("RELEASE_ID", "unknown")
+ADMIN_EMAIL = env.text("ADMIN_EMAIL", "")
+ADMINS = [("Operator", ADMIN_EMAIL)] if ADMIN_EMAIL else []
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+
+# --- Secrets -----------------------------------------------------------------------------------------------------------
+SECRET_KEY = env.secret("SECRET_KEY")
+
+# A build collects static files with neither a database nor the right to sign tokens. What it lacks is listed here:
+# `config.wsgi` refuses to serve and `manage.py check` fails while the list is not empty.
+MISSING_SETTINGS: list[str] = []
+
+
+def _needed_to_serve(name: str) -> str | None:
+    """A secret without which the application can be built but not run."""
+    value = env.optional_secret(name)
+    if value is None:
+        MISSING_SETTINGS.append(name)
+    return value
+
+
+# The stand-in keeps SimpleJWT from falling back to SECRET_KEY. Nobody knows it, and it dies with this process.
+JWT_SIGNING_KEY = _needed_to_serve("JWT_SIGNING_KEY") or secrets.token_urlsafe(64)
+
+# --- Hosts and HTTPS ---------------------------------------------------------------------------------------------------
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS")
+CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
+# The one proxy in front overwrites this header, so it cannot be forged from outside.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_SSL_REDIRECT = not DEBUG
+SECURE_HSTS_SECONDS = 0 if DEBUG else 31_536_000
+SECURE_HSTS_INCLUDE_SUBDOMAINS = not DEBUG
+SECURE_HSTS_PRELOAD = not DEBUG
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_SECURE = not DEBUG
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SECURE = not DEBUG
+CSRF_COOKIE_HTTPONLY = True
+CSRF_COOKIE_SAMESITE = "Strict"
+
+# --- Database and cache ------------------------------------------------------------------------------------------------
+_database_url = _needed_to_serve("DATABASE_URL")
+DATABASES: dict[str, dict[str, Any]] = (
+    {
+        "default": connections.database(
+            _database_url, max_age=env.integer("CONN_MAX_AGE", 60, minimum=0, maximum=86_400)
+        )
+    }
+    if _database_url
+    else {}
+)
+CACHES = {
+    "default": connections.cache(
+        env.optional_secret("CACHE_URL") or "", key_prefix=env.text("CACHE_KEY_PREFIX", "slipway")
+    )
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Applications ------------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "config",
+    "accounts",
+    "tokens",
+    "health",
+    "hello",
+    "docs",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "rest_framework_simplejwt.token_blacklist",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+]
+MIDDLEWARE = [
+    "config.middleware.RequestLog",
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- People ------------------------------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+# --- Language and time -------------------------------------------------------------------------------------------------
+LANGUAGE_CODE = "en-gb"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = env.text("TIME_ZONE", "UTC")
+if TIME_ZONE not in available_timezones():
+    raise ImproperlyConfigured(f"TIME_ZONE is {TIME_ZONE!r}, which is no time zone. Set it to one like Europe/Berlin.")
+
+# --- Files -------------------------------------------------------------------------------------------------------------
+STATIC_URL = env.text("STATIC_URL", "/static/")
+STATIC_ROOT = env.path("STATIC_ROOT")
+MEDIA_ROOT = env.path("MEDIA_ROOT") or ""
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    # Names carry a hash of the content, so that the web server can let browsers keep them for ever.
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"},
+}
+
+# --- The API -----------------------------------------------------------------------------------------------------------
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["tokens.authentication.BearerAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["config.parsers.BoundedJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_METADATA_CLASS": None,
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "config.problems.exception_handler",
+    # The last address in X-Forwarded-For is the one that the proxy itself saw. In development there is no proxy.
+    "NUM_PROXIES": 0 if DEBUG else 1,
+}
+SIMPLE_JWT: dict[str, Any] = {
+    "SIGNING_KEY": JWT_SIGNING_KEY,
+    "ALGORITHM": "HS256",
+    "ACCESS_TOKEN_LIFETIME": timedelta(
+        seconds=env.integer("ACCESS_TOKEN_LIFETIME", 300, minimum=1, maximum=31_536_000)
+    ),
+    "REFRESH_TOKEN_LIFETIME": timedelta(
+        seconds=env.integer("REFRESH_TOKEN_LIFETIME", 86_400, minimum=1, maximum=31_536_000)
+    ),
+    # Seconds by which the clocks of two hosts may differ.
+    "LEEWAY": 10,
+    "ROTATE_REFRESH_TOKENS": True,
+    "BLACKLIST_AFTER_ROTATION": True,
+    "UPDATE_LAST_LOGIN": True,
+    "AUTH_TOKEN_CLASSES": ("tokens.tokens.AccessToken",),
+}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Slipway API",
+    "DESCRIPTION": "Sign in, keep signed in, sign out, and one protected view.",
+    "VERSION": "1.0.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PUBLIC": True,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "CONTACT": {"email": ADMIN_EMAIL} if ADMIN_EMAIL else {},
+}
+
+# --- Logs --------------------------------------------------------------------------------------------------------------
+LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", among=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "config.logs.JsonFormatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        # Django's own handlers (coloured console, mail to ADMINS) give way to the one above.
+        "django": {"handlers": [], "level": "INFO", "propagate": True},
+        "django.server": {"handlers": [], "level": "WARNING", "propagate": True},
+        # Every refused request is in the request log already.
+        "django.request": {"level": "ERROR"},
+    },
+}
