@@ -276,7 +276,7 @@ class ConfigSet:
             self._apply()
         except (ConfigSetError, OSError) as error:
             raise ConfigSetError(f"{error}\n{self._put_back(undo)}") from error
-        # The record is written last, and inputs are read again: what is recorded is what was applied.
+        # The record is written last, with the inputs as before apply: one that changed meanwhile is applied again.
         self._remember(applied=digest, paths=self.wanted.paths)
         return Outcome(changed=True, applied=True, diff=diff)
 
@@ -292,8 +292,11 @@ class ConfigSet:
         ]
         if not commands:
             return
-        self.candidate_parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f"{self.wanted.name}-", dir=self.candidate_parent) as temporary:
+        if not check:
+            self.candidate_parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        # Check mode leaves not even an empty directory behind.
+        parent = self.candidate_parent if self.candidate_parent.is_dir() else None
+        with tempfile.TemporaryDirectory(prefix=f"{self.wanted.name}-", dir=parent) as temporary:
             candidate = Path(temporary) / "candidate"
             self._lay_out(candidate)
             for command in commands:
@@ -301,8 +304,8 @@ class ConfigSet:
                 if status != 0:
                     readable = output.replace(str(candidate), self.wanted.root or "")
                     raise ConfigSetError(
-                        f"The new configuration '{self.wanted.name}' is refused by `{shlex.join(command)}`:\n{readable}\n"
-                        "Nothing was changed: the last good configuration stays live."
+                        f"The new configuration '{self.wanted.name}' is refused by `{shlex.join(command)}`:\n"
+                        f"{readable}\nNothing was changed: the last good configuration stays live."
                     )
 
     def _lay_out(self, candidate: Path) -> None:
@@ -358,21 +361,31 @@ class ConfigSet:
 
     def _put_back(self, undo: list[tuple[str, _Before]]) -> str:
         """Restore what was live and apply that again; says in words how it ended."""
-        for path, before in reversed(undo):
+        if not undo:
+            return f"No file of '{self.wanted.name}' had changed, so there was nothing to put back."
+        stuck = [line for path, before in reversed(undo) if (line := self._put_one_back(path, before))]
+        if stuck:
+            return "\n".join(stuck)
+        if all(before.kind == "none" for _, before in undo):
+            return f"The files of '{self.wanted.name}' were removed again: there was no earlier configuration."
+        try:
+            self._apply()
+        except ConfigSetError as error:
+            return f"The previous files were put back, but applying them failed too: {error}"
+        return "The previous files were put back and applied: the last good configuration is live."
+
+    def _put_one_back(self, path: str, before: _Before) -> str:
+        """Restore one path; returns what to tell when that fails, so that the others get their turn."""
+        try:
             if before.kind == "file":
                 self._write(path, before.content, before.mode, before.uid, before.gid)
             elif before.kind == "link":
                 self._link(path, before.target)
             elif os.path.lexists(path):
                 Path(path).unlink()
-        first_time = all(before.kind == "none" for _, before in undo)
-        if first_time:
-            return f"The files of '{self.wanted.name}' were removed again; there was no earlier configuration to return to."
-        try:
-            self._apply()
-        except ConfigSetError as error:
-            return f"The previous files were put back, but applying them failed too: {error}"
-        return "The previous files were put back and applied: the last good configuration is live."
+        except OSError as error:
+            return f"{path} could not be put back: {error}"
+        return ""
 
     # -- primitives ------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ def os_release(text: str) -> dict[str, str]:
 
 
 def installed_packages(listing: str) -> dict[str, str]:
-    """Name and version of each installed package; each line of ``listing`` is the package's status, name and version."""
+    """Name and version of each installed package; a line of ``listing`` is a package's status, name and version."""
     packages = {}
     for line in listing.splitlines():
         words = line.split()

@@ -175,7 +175,7 @@ def main() -> None:
     os.umask(0o022)
     try:
         outcome = ConfigSet(_wanted(module.params)).converge(check=module.check_mode)
-    except ConfigSetError as error:
+    except (ConfigSetError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=outcome.changed, applied=outcome.applied, diff=outcome.diff)
 
