@@ -1,0 +1,135 @@
+"""Ansible module around module_utils/release.py; the action plugin of the same name sends the source when it is needed."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.slipway.django.plugins.module_utils.release import Layout, ReleaseError, Request, build, look
+
+DOCUMENTATION = """
+module: release
+short_description: Build, check and migrate a release of a Django project
+description:
+  - Makes a directory of its own for the release, with its own venv from the project's lock file, collected and precompressed
+    static files, a passed C(check --deploy) and applied migrations. Nobody meets it before C(slipway.django.switch).
+  - The same source, environment and secrets give the same release, so a second run changes nothing.
+options:
+  site:
+    description: Name of the site.
+    type: str
+    required: true
+  source:
+    description: Directory of the controller that holds the Django project.
+    type: path
+  client:
+    description: Directory of the controller with static pages, or nothing.
+    type: path
+  settings:
+    description: The settings module.
+    type: str
+    required: true
+  environment:
+    description: Plain settings of the application by name.
+    type: dict
+    default: {}
+  build_environment:
+    description: Environment of package downloads.
+    type: dict
+    default: {}
+  uv_version:
+    description: Version of uv.
+    type: str
+    required: true
+  uv_requirements:
+    description: Hashed requirements that install uv.
+    type: str
+    required: true
+  gunicorn_requirements:
+    description: Hashed requirements of the Gunicorn given to a project that has none.
+    type: str
+    required: true
+  check_level:
+    description: Level at which C(check --deploy) stops the release.
+    type: str
+    default: WARNING
+    choices: [CRITICAL, ERROR, WARNING, INFO, DEBUG]
+  migrate:
+    description: Whether this host applies the migrations.
+    type: bool
+    default: true
+  superuser:
+    description: A first superuser, as C(username), C(email) and C(password).
+    type: dict
+    default: {}
+author: Slipway founders
+"""
+
+EXAMPLES = """
+- name: install | Build the release
+  slipway.django.release:
+    site: shop
+    source: /home/me/shop
+    settings: shop.settings
+    uv_version: 0.13.9
+    uv_requirements: "{{ lookup('ansible.builtin.file', 'uv.txt') }}"
+    gunicorn_requirements: "{{ lookup('ansible.builtin.file', 'gunicorn.txt') }}"
+"""
+
+RETURN = """
+release:
+  description: Id of the release that fits what was asked for; empty in check mode when one would be built.
+  type: str
+  returned: success
+timings:
+  description: Seconds spent in each step of the build.
+  type: dict
+  returned: when a release was built
+"""
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "site": {"type": "str", "required": True},
+            "source_digest": {"type": "str", "required": True},
+            "client_digest": {"type": "str", "required": True},
+            "revision": {"type": "str", "required": True},
+            "settings": {"type": "str", "required": True},
+            "environment": {"type": "dict", "default": {}},
+            "build_environment": {"type": "dict", "default": {}, "no_log": True},
+            "uv_version": {"type": "str", "required": True},
+            "uv_requirements": {"type": "str", "required": True},
+            "gunicorn_requirements": {"type": "str", "required": True},
+            "check_level": {"type": "str", "default": "WARNING"},
+            "migrate": {"type": "bool", "default": True},
+            "superuser": {"type": "dict", "default": {}, "options": {
+                "username": {"type": "str"},
+                "email": {"type": "str"},
+                "password": {"type": "str", "no_log": True},
+            }},
+            "who": {"type": "str", "default": "unknown"},
+            "archive": {"type": "path", "default": ""},
+        },
+        supports_check_mode=True,
+    )
+    names = {field.name for field in dataclasses.fields(Request)}
+    parameters = {name: value for name, value in module.params.items() if name in names}
+    for name in ("environment", "build_environment", "superuser"):
+        parameters[name] = {key: str(value) for key, value in parameters[name].items() if value is not None}
+    request = Request(**parameters)
+    layout = Layout(request.site)
+    try:
+        if not request.archive:
+            plan = look(request, layout)
+            module.exit_json(changed=plan.state not in ("ready", "live"), release=plan.release, state=plan.state)
+        changed, release, timings = build(request, layout)
+    except ReleaseError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=changed, release=release, timings=timings)
+
+
+if __name__ == "__main__":
+    main()
