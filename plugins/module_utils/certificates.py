@@ -6,7 +6,6 @@ so it keeps to what all of them have: the chain is walked by hand, because ``x50
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime as dt
 import hashlib
@@ -146,14 +145,22 @@ def alternative_names(certificate: x509.Certificate) -> list[str]:
 def covers(pattern: str, name: str) -> bool:
     """Whether one name of a certificate is good for ``name``; a wildcard stands for exactly one label (RFC 9525)."""
     pattern, name = pattern.lower().rstrip("."), name.lower().rstrip(".")
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(name) == ipaddress.ip_address(pattern)
+    if (address := _address(name)) is not None:
+        return address == _address(pattern)
     if pattern == name:
         return True
     if not pattern.startswith("*.") or name.startswith("*."):
         return False
     first, _, rest = name.partition(".")
     return bool(first) and rest == pattern[2:]
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An IP address, or None for anything else; two spellings of one address are equal."""
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
 
 
 def fingerprint(certificate: x509.Certificate) -> str:

@@ -111,7 +111,9 @@ def ownership(parameters: dict[str, Any]) -> Ownership:
     try:
         uid = pwd.getpwnam(parameters["owner"]).pw_uid
     except KeyError as error:
-        raise RefusedError(f"The key should belong to the user {parameters['owner']}, who does not exist here.") from error
+        raise RefusedError(
+            f"The key should belong to the user {parameters['owner']}, who does not exist here."
+        ) from error
     try:
         gid = grp.getgrnam(parameters["group"]).gr_gid
     except KeyError as error:

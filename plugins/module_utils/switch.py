@@ -1,0 +1,185 @@
+"""Puts the wanted release in front of the users: the new instance starts beside the old one on the same socket.
+
+Pure Python with no Ansible in it. The units are ``SITE.socket`` and the template ``SITE@.service`` whose instances are
+release ids; every instance names the socket in ``Sockets=``, so systemd hands the same listening socket to each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.slipway.django.plugins.module_utils.release import (
+    FAILED,
+    LIVE,
+    RETIRED,
+    Layout,
+    ReleaseError,
+    list_releases,
+    set_state,
+    site_lock,
+    wanted_release,
+)
+
+Run = Callable[[Sequence[str]], tuple[int, str]]
+
+
+def run_command(arguments: Sequence[str]) -> tuple[int, str]:
+    """Run a program; returns its status and its output, both streams together."""
+    done = subprocess.run(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False, timeout=300
+    )
+    return done.returncode, done.stdout.strip()
+
+
+@dataclasses.dataclass(frozen=True)
+class Situation:
+    """What runs and what should: ids, and why a switch or a restart is due (empty when nothing is)."""
+
+    wanted: str
+    running: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+
+class Switch:
+    """One site's switch; ``configuration`` are files whose change makes a restart due."""
+
+    def __init__(self, layout: Layout, configuration: Sequence[str], *, keep: int = 5, run: Run = run_command) -> None:
+        self.layout = layout
+        self.configuration = [Path(path) for path in configuration]
+        self.keep = keep
+        self._run = run
+
+    def unit(self, release: str) -> str:
+        """Name of the service that runs a release."""
+        return f"{self.layout.site}@{release}.service"
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    def running(self) -> list[str]:
+        """Instances that systemd has, whatever their state, so that a failing one is cleaned up too."""
+        status, output = self._run(
+            ["systemctl", "list-units", "--all", "--plain", "--no-legend", "--full", f"{self.layout.site}@*.service"]
+        )
+        if status != 0:
+            return []
+        prefix = f"{self.layout.site}@"
+        names = [line.split()[0] for line in output.splitlines() if line.strip()]
+        return sorted(name[len(prefix) : -len(".service")] for name in names if name.startswith(prefix))
+
+    def _active(self, release: str) -> bool:
+        return self._run(["systemctl", "is-active", "--quiet", self.unit(release)])[0] == 0
+
+    def _started_before_its_configuration(self, release: str) -> bool:
+        """Whether a file that decides how the instance runs is newer than the instance."""
+        _, output = self._run(["systemctl", "show", "--property=ExecMainStartTimestampMonotonic", "--value", self.unit(release)])
+        try:
+            started = time.time() - (time.clock_gettime(time.CLOCK_MONOTONIC) - int(output) / 1e6)
+        except ValueError:
+            return False
+        return any(path.exists() and path.stat().st_mtime > started for path in self.configuration)
+
+    def look(self) -> Situation:
+        """Compare what runs with what should; changes nothing."""
+        wanted = wanted_release(self.layout)
+        running = self.running()
+        if wanted is None:
+            return Situation("", tuple(running), ("no release is ready",))
+        release = str(wanted["id"])
+        reasons = []
+        if not self._active(release):
+            reasons.append(f"{release} does not run")
+        elif self._started_before_its_configuration(release):
+            reasons.append("its units or Gunicorn's configuration changed")
+        if wanted["state"] != LIVE:
+            reasons.append(f"{release} is not marked live")
+        others = [name for name in running if name != release]
+        if others:
+            reasons.append(f"{', '.join(others)} still runs")
+        if not self.layout.current.is_symlink() or Path(os.readlink(self.layout.current)).name != release:
+            reasons.append("current points elsewhere")
+        if self._run(["systemctl", "is-enabled", "--quiet", self.unit(release)])[0] != 0:
+            reasons.append(f"{release} would not start at boot")
+        return Situation(release, tuple(running), tuple(reasons))
+
+    # -- doing -----------------------------------------------------------------------------------------------------
+
+    def converge(self) -> tuple[bool, Situation]:
+        """Make the wanted release serve alone; raises ReleaseError with the previous one still serving."""
+        with site_lock(self.layout):
+            situation = self.look()
+            if not situation.wanted:
+                raise ReleaseError("No release is ready on this host. Run playbooks/deploy.yml, which builds one.")
+            if not situation.reasons:
+                return False, situation
+            self._start(situation)
+            self._point_current(situation.wanted)
+            self._run(["systemctl", "enable", "--quiet", self.unit(situation.wanted)])
+            for release in situation.running:
+                if release != situation.wanted:
+                    self._retire(release)
+            for item in list_releases(self.layout):
+                if item["state"] == LIVE and item["id"] != situation.wanted:
+                    set_state(self.layout.releases / item["id"], RETIRED)
+            set_state(self.layout.releases / situation.wanted, LIVE)
+            self._prune(situation.wanted)
+            return True, situation
+
+    def _start(self, situation: Situation) -> None:
+        """Start the wanted instance beside the others; its self-test decides whether it may serve."""
+        unit = self.unit(situation.wanted)
+        socket = f"{self.layout.site}.socket"
+        self._run(["systemctl", "reset-failed", unit, socket])
+        # A socket that gave up (an app that could not start) must listen again before anything can be handed over.
+        self._run(["systemctl", "start", socket])
+        verb = "restart" if self._active(situation.wanted) else "start"
+        if verb == "restart" and not self._started_before_its_configuration(situation.wanted):
+            return
+        status, output = self._run(["systemctl", verb, unit])
+        if status == 0 and self._active(situation.wanted):
+            return
+        journal = self._run(["journalctl", "--no-pager", "--lines=40", "--output=cat", f"--unit={unit}"])[1]
+        self._run(["systemctl", "stop", unit])
+        self._run(["systemctl", "reset-failed", unit])
+        others = [name for name in situation.running if name != situation.wanted and self._active(name)]
+        set_state(self.layout.releases / situation.wanted, FAILED, reason=f"it did not start: {output}")
+        standing = f"{', '.join(others)} keeps serving." if others else "No release serves."
+        raise ReleaseError(
+            f"Release {situation.wanted} was refused at the gate 'start': its self-test did not pass.\n{output}\n"
+            f"Its last journal lines:\n{journal}\nIt is marked failed and stopped. {standing}"
+        )
+
+    def _point_current(self, release: str) -> None:
+        temporary = self.layout.home / f".current-{os.getpid()}"
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(f"releases/{release}")
+        temporary.replace(self.layout.current)
+
+    def _retire(self, release: str) -> None:
+        """Let an old instance finish its requests and end."""
+        self._run(["systemctl", "disable", "--quiet", self.unit(release)])
+        self._run(["systemctl", "stop", self.unit(release)])
+        self._run(["systemctl", "reset-failed", self.unit(release)])
+
+    def _prune(self, live: str) -> None:
+        """Keep the live release, the previous one, and the newest few of the rest; a failed one counts like any other."""
+        retired = [item for item in list_releases(self.layout) if item["id"] != live and item["state"] in (RETIRED, FAILED)]
+        previous = max(
+            (item for item in retired if item["state"] == RETIRED), key=lambda item: item.get("retired_at", ""), default=None
+        )
+        spare = [item for item in retired if item is not previous]
+        for item in spare[: max(0, len(spare) - (self.keep - 2))]:
+            shutil.rmtree(self.layout.releases / item["id"])
+
+
+def summary(situation: Situation) -> dict[str, Any]:
+    """The situation as plain data for a module's result."""
+    return {"release": situation.wanted, "running": list(situation.running), "reasons": list(situation.reasons)}
+
+
