@@ -6,11 +6,13 @@ so it keeps to what all of them have: the chain is walked by hand, because ``x50
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import hashlib
 import ipaddress
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 
 from cryptography import x509
@@ -92,6 +94,17 @@ def load_certificates(pem: bytes, label: str) -> list[x509.Certificate]:
             found.append(x509.load_pem_x509_certificate(block))
         except ValueError as error:
             raise CertificateError(f"{label} is damaged: block {number} of {len(blocks)} cannot be read.") from error
+    return found
+
+
+def load_roots(pem: bytes) -> list[x509.Certificate]:
+    """Roots of a system's bundle, without those that this cryptography finds malformed: some old roots are."""
+    found = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for block in PEM_CERTIFICATE.findall(pem):
+            with contextlib.suppress(ValueError):
+                found.append(x509.load_pem_x509_certificate(block))
     return found
 
 
@@ -236,7 +249,6 @@ def inspect(material: Material, expected: Expectation, now: dt.datetime) -> Repo
         certificates = load_certificates(material.certificate, material.certificate_label)
         chain = load_certificates(material.chain, material.chain_label)
         authority = load_certificates(expected.authority or b"", "The authority's certificate")
-        roots = load_certificates(expected.roots, "The list of roots")
     except CertificateError as error:
         return Report([str(error)])
     if not certificates:
@@ -248,7 +260,7 @@ def inspect(material: Material, expected: Expectation, now: dt.datetime) -> Repo
         *_name_problems(leaf, expected.names, material.certificate_label),
         *_strength_problems(leaf, expected.key_type, material.certificate_label),
         *_use_problems(leaf, material.certificate_label),
-        *_chain_problems(leaf, [*certificates[1:], *chain], authority, roots, expected, now),
+        *_chain_problems(leaf, [*certificates[1:], *chain], authority, expected, now),
         *_identity_problems(leaf, expected),
     ]
     return Report(
@@ -359,14 +371,15 @@ def _chain_problems(
     leaf: x509.Certificate,
     given: Sequence[x509.Certificate],
     authority: Sequence[x509.Certificate],
-    roots: Sequence[x509.Certificate],
     expected: Expectation,
     now: dt.datetime,
 ) -> list[str]:
     """Whether a visitor who knows only roots can follow the signatures from the certificate to one of them."""
     if expected.authority is not None and not authority:
         return ["There is no certificate authority yet that could have signed the certificate."]
-    path = path_to_root(leaf, [*given, *authority, *roots])
+    path = path_to_root(leaf, [*given, *authority])
+    if not authority and not _ends(leaf, path):
+        path = path_to_root(leaf, [*given, *load_roots(expected.roots)])
     problems = [
         f"The issuer {common_name(one.subject)} expired on {_moment(not_after(one))}: "
         "replace it, then the certificates that it signed."
@@ -378,14 +391,20 @@ def _chain_problems(
             f"The certificate was issued by {common_name(leaf.issuer)}, not by this authority's present key "
             f"({common_name(authority[0].subject)})."
         )
-    last = path[-1] if path else leaf
-    if last.issuer != last.subject and not authority:
+    if not authority and not _ends(leaf, path):
+        last = path[-1] if path else leaf
         problems.append(
             f"The chain is incomplete: the certificate of {common_name(last.issuer)}, which signed "
             f"{common_name(last.subject)}, is not given. Append it after the site's certificate, "
             "or name it as the chain."
         )
     return problems
+
+
+def _ends(leaf: x509.Certificate, path: Sequence[x509.Certificate]) -> bool:
+    """Whether the path reaches a certificate that signed itself."""
+    last = path[-1] if path else leaf
+    return last.issuer == last.subject
 
 
 def _identity_problems(leaf: x509.Certificate, expected: Expectation) -> list[str]:
