@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -106,9 +107,15 @@ applied:
 """
 
 
-def _mode(value: Any) -> int:
-    """Permission bits from the usual octal text; raises ValueError otherwise."""
-    return int(str(value), 8)
+def _mode(item: dict[str, Any], path: str, default: str) -> int:
+    """Permission bits of ``item`` from the usual octal text; raises ConfigSetError when they are written otherwise.
+
+    A number is refused: an unquoted 0644 in YAML arrives as 420, and would become ``-r---w----``.
+    """
+    mode = item.get("mode") or default
+    if not isinstance(mode, str) or not re.fullmatch(r"[0-7]{3,4}", mode):
+        raise ConfigSetError(f"The mode of {path} should be quoted octal digits such as '0644', not {mode!r}.")
+    return int(mode, 8)
 
 
 def _wanted(parameters: dict[str, Any]) -> Wanted:
@@ -123,14 +130,14 @@ def _wanted(parameters: dict[str, Any]) -> Wanted:
             File(
                 dest=item["dest"],
                 content=base64.b64decode(item["base64"]),
-                mode=_mode(item.get("mode") or "0644"),
+                mode=_mode(item, item["dest"], "0644"),
                 secret=bool(item.get("secret")),
                 **owner(item),
             )
             for item in parameters["files"]
         ],
         directories=[
-            Directory(path=item["path"], mode=_mode(item.get("mode") or "0755"), **owner(item))
+            Directory(path=item["path"], mode=_mode(item, item["path"], "0755"), **owner(item))
             for item in parameters["directories"]
         ],
         links=[Link(dest=item["dest"], target=item["target"]) for item in parameters["links"]],
@@ -147,21 +154,22 @@ def _wanted(parameters: dict[str, Any]) -> Wanted:
 def main() -> None:
     """Entry point."""
     items = {"type": "list", "elements": "dict", "default": []}
+    rights = {"mode": {"type": "raw"}, "owner": {"type": "str"}, "group": {"type": "str"}}
     # Only contents are kept out of the system log: hiding the whole list would blank paths in every message.
     file_options = {
         "dest": {"type": "path", "required": True},
         "base64": {"type": "str", "required": True, "no_log": True},
-        "mode": {"type": "str"},
-        "owner": {"type": "str"},
-        "group": {"type": "str"},
         "secret": {"type": "bool", "default": False},
+        **rights,
     }
+    directory_options = {"path": {"type": "path", "required": True}, **rights}
+    link_options = {"dest": {"type": "path", "required": True}, "target": {"type": "str", "required": True}}
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
             "files": {**items, "options": file_options},
-            "directories": items,
-            "links": items,
+            "directories": {**items, "options": directory_options},
+            "links": {**items, "options": link_options},
             "absent": {"type": "list", "elements": "path", "default": []},
             "inputs": {"type": "list", "elements": "path", "default": []},
             "root": {"type": "path"},
