@@ -1,0 +1,60 @@
+"""The hosts there are. A new host is a new line here, and nothing else."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from testhosts.errors import HostsError
+
+SUITES: Mapping[str, str] = {"bookworm": "Debian 12", "trixie": "Debian 13"}
+
+NETWORK = "slipway"
+SUBNET = ipaddress.IPv4Network("10.203.77.0/24")
+GATEWAY = SUBNET[1]
+
+
+@dataclass(frozen=True)
+class Host:
+    """One test host. `domains` are what a browser on this machine calls it."""
+
+    name: str
+    last_octet: int
+    suite: str
+    domains: tuple[str, ...] = ()
+
+    @property
+    def address(self) -> str:
+        return str(SUBNET[self.last_octet])
+
+    @property
+    def container(self) -> str:
+        """Prefixed, so that it never meets a container of the user's own."""
+        return f"slipway-{self.name}"
+
+
+HOSTS: Mapping[str, Host] = {
+    host.name: host
+    for host in (
+        Host("sandbox", 10, "trixie", domains=("slipway.test",)),
+        # molecule/default: the whole site on one host, once for each Debian
+        Host("deb12", 21, "bookworm"),
+        Host("deb13", 22, "trixie"),
+        # molecule/tiers: one site on three hosts
+        Host("web", 31, "trixie"),
+        Host("app", 32, "trixie"),
+        Host("db", 33, "bookworm"),
+    )
+}
+
+
+def select(names: list[str], suite: str | None = None) -> list[Host]:
+    """The named hosts in the order given, each once; `suite` replaces the one in the table."""
+    if suite is not None and suite not in SUITES:
+        raise HostsError(f"There is no suite {suite!r}. Known: {', '.join(SUITES)}.")
+    unknown = [name for name in names if name not in HOSTS]
+    if unknown:
+        raise HostsError(f"There is no host {unknown[0]!r}. Known: {', '.join(HOSTS)}.")
+    hosts = [HOSTS[name] for name in dict.fromkeys(names)]
+    return [replace(host, suite=suite) for host in hosts] if suite else hosts
