@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import copy
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible.plugins.loader import lookup_loader
+from ansible.template import trust_as_template
 
 FILE_KEYS = {"src", "content", "dest", "mode", "owner", "group", "secret", "vars"}
 
@@ -47,16 +48,19 @@ class ActionModule(ActionBase):
         return sent
 
     def _render(self, item: dict[str, Any], search: list[str], variables: dict[str, Any]) -> str:
-        scope = {**variables, **(item.get("vars") or {})}
-        scope["ansible_search_path"] = [*search, *variables.get("ansible_search_path", [])]
-        scope["template_destpath"] = item["dest"]
-        lookup = lookup_loader.get(
-            "ansible.builtin.template",
-            loader=self._loader,
-            templar=self._templar.copy_with_new_env(available_variables=scope),
-        )
+        """Text of one template; ``search`` directories come before the role's, also for what it includes."""
+        places = [*search, *self._task.get_search_path()]
         try:
-            rendered = lookup.run([item["src"]], scope, lstrip_blocks=True)
+            source = self._loader.path_dwim_relative_stack(places, "templates", item["src"])
+            template = trust_as_template(self._loader.get_text_file_contents(source))
+            scope = {"ansible_managed": "Ansible managed", **variables, **(item.get("vars") or {})}
+            scope["template_destpath"] = item["dest"]
+            included = [*search, str(Path(source).parent)]
+            included += [path for place in places for path in (str(Path(place) / "templates"), place)]
+            templar = self._templar.copy_with_new_env(searchpath=included, available_variables=scope)
+            rendered = templar.template(
+                template, escape_backslashes=False, overrides={"trim_blocks": True, "lstrip_blocks": True}
+            )
         except AnsibleError as error:
             raise AnsibleActionFail(f"{item['src']} cannot be rendered for {item['dest']}: {error}") from error
-        return str(rendered[0])
+        return "" if rendered is None else str(rendered)
