@@ -26,8 +26,16 @@ const LONGEST_SLEEP = 20_000;
 /** Why a session ended, where it was not the person who ended it. */
 export const ENDED = { expired: "expired", refused: "refused", unreadable: "unreadable" };
 
+/** What happened to a session, with its particulars in `detail`. */
+export class SessionEvent extends Event {
+  constructor(type, detail) {
+    super(type);
+    this.detail = detail;
+  }
+}
+
 /**
- * Events, all `CustomEvent`s:
+ * Events, all of them `SessionEvent`s:
  *   change     the state is another one: read `record`, `access`, `refresh`, `refreshing`
  *   begun      {restored}        a session is there
  *   refreshed  {reason, elsewhere}  reason: due | asked | refused; elsewhere: another tab did it
@@ -365,6 +373,6 @@ export class Session extends EventTarget {
   }
 
   #tell(type, detail = {}) {
-    this.dispatchEvent(new CustomEvent(type, { detail }));
+    this.dispatchEvent(new SessionEvent(type, detail));
   }
 }
