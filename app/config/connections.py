@@ -24,17 +24,18 @@ def database(url: str, *, max_age: int) -> dict[str, Any]:
             "Write it as postgres://user:password@host:5432/name."
         )
     try:
-        settings: dict[str, Any] = dict(
-            dj_database_url.parse(url, conn_max_age=max_age, conn_health_checks=True)
-        )
+        settings: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=max_age, conn_health_checks=True))
     except ValueError:
         raise ImproperlyConfigured(
             "DATABASE_URL cannot be read. Percent-encode special characters in its user, password and host."
         ) from None
     if not settings["NAME"]:
         raise ImproperlyConfigured("DATABASE_URL names no database. Add its name after the last slash.")
-    if scheme != "sqlite":
-        options = settings.setdefault("OPTIONS", {})
+    options = settings.setdefault("OPTIONS", {})
+    if scheme == "sqlite":
+        # A writer that waits from the start of its transaction is not refused in the middle of it.
+        options.setdefault("transaction_mode", "IMMEDIATE")
+    else:
         options.setdefault("connect_timeout", CONNECT_TIMEOUT)
         if not is_local(settings["HOST"]):
             options.setdefault("tcp_user_timeout", TCP_USER_TIMEOUT)

@@ -13,6 +13,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
 from rest_framework import exceptions
+from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
 
@@ -23,18 +24,20 @@ logger = logging.getLogger("slipway.problems")
 MEDIA_TYPE = "application/problem+json"
 # Below these paths programs talk to us; elsewhere people do.
 API_PATHS = ("/api/", "/hello/")
-PATH_LIMIT = 512
+TEXT_LIMIT = 512
 RETRY_AFTER_SECONDS = 5
 
 
-def problem(status: int, *, detail: str, path: str, code: str, errors: list[dict[str, str]] | None = None) -> dict[str, Any]:
+def problem(
+    status: int, *, detail: str, path: str, code: str, errors: list[dict[str, str]] | None = None
+) -> dict[str, Any]:
     """The members of one problem."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": detail,
-        "instance": path[:PATH_LIMIT],
+        "detail": detail[:TEXT_LIMIT],
+        "instance": path[:TEXT_LIMIT],
         "request_id": request_id.get(),
         "code": code,
     }
@@ -51,9 +54,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
         body = problem(
             503, detail="The service is not available right now. Try again shortly.", path=path, code="unavailable"
         )
-        return Response(
-            body, status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)}, content_type=MEDIA_TYPE
-        )
+        return Response(body, status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)}, content_type=MEDIA_TYPE)
     response = drf_exception_handler(error, dict(context))
     if response is None:
         return None
@@ -64,6 +65,9 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
         detail, code, errors = *summary(response.data, error), []
     response.data = problem(response.status_code, detail=detail, path=path, code=code, errors=errors)
     response.content_type = MEDIA_TYPE
+    # A page that could have answered in HTML answers its errors in JSON too.
+    context["request"].accepted_renderer = JSONRenderer()
+    context["request"].accepted_media_type = JSONRenderer.media_type
     return response
 
 

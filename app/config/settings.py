@@ -19,7 +19,7 @@ from config.env import Environment
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment(os.environ)
 
-# --- What is running ---------------------------------------------------------------------------------------------------
+# --- What is running ----------------------------------------------------------------------------------------
 DEBUG = env.boolean("DEBUG", False)
 RELEASE_ID = env.text("RELEASE_ID", "unknown")
 ADMIN_EMAIL = env.text("ADMIN_EMAIL", "")
@@ -27,7 +27,7 @@ ADMINS = [("Operator", ADMIN_EMAIL)] if ADMIN_EMAIL else []
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 
-# --- Secrets -----------------------------------------------------------------------------------------------------------
+# --- Secrets ------------------------------------------------------------------------------------------------
 SECRET_KEY = env.secret("SECRET_KEY")
 
 # A build collects static files with neither a database nor the right to sign tokens. What it lacks is listed here:
@@ -46,7 +46,7 @@ def _needed_to_serve(name: str) -> str | None:
 # The stand-in keeps SimpleJWT from falling back to SECRET_KEY. Nobody knows it, and it dies with this process.
 JWT_SIGNING_KEY = _needed_to_serve("JWT_SIGNING_KEY") or secrets.token_urlsafe(64)
 
-# --- Hosts and HTTPS ---------------------------------------------------------------------------------------------------
+# --- Hosts and HTTPS ----------------------------------------------------------------------------------------
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS")
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
 # The one proxy in front overwrites this header, so it cannot be forged from outside.
@@ -64,14 +64,10 @@ CSRF_COOKIE_SECURE = not DEBUG
 CSRF_COOKIE_HTTPONLY = True
 CSRF_COOKIE_SAMESITE = "Strict"
 
-# --- Database and cache ------------------------------------------------------------------------------------------------
+# --- Database and cache -------------------------------------------------------------------------------------
 _database_url = _needed_to_serve("DATABASE_URL")
 DATABASES: dict[str, dict[str, Any]] = (
-    {
-        "default": connections.database(
-            _database_url, max_age=env.integer("CONN_MAX_AGE", 60, minimum=0, maximum=86_400)
-        )
-    }
+    {"default": connections.database(_database_url, max_age=env.integer("CONN_MAX_AGE", 60, minimum=0, maximum=86_400))}
     if _database_url
     else {}
 )
@@ -82,7 +78,7 @@ CACHES = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# --- Applications ------------------------------------------------------------------------------------------------------
+# --- Applications -------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "config",
     "accounts",
@@ -95,7 +91,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
-    "django.contrib.staticfiles",
+    "config.staticfiles.CollectedFiles",
     "rest_framework",
     "rest_framework_simplejwt.token_blacklist",
     "drf_spectacular",
@@ -125,7 +121,7 @@ TEMPLATES = [
     },
 ]
 
-# --- People ------------------------------------------------------------------------------------------------------------
+# --- People -------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -137,7 +133,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
-# --- Language and time -------------------------------------------------------------------------------------------------
+# --- Language and time --------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en-gb"
 USE_I18N = False
 USE_TZ = True
@@ -145,7 +141,7 @@ TIME_ZONE = env.text("TIME_ZONE", "UTC")
 if TIME_ZONE not in available_timezones():
     raise ImproperlyConfigured(f"TIME_ZONE is {TIME_ZONE!r}, which is no time zone. Set it to one like Europe/Berlin.")
 
-# --- Files -------------------------------------------------------------------------------------------------------------
+# --- Files --------------------------------------------------------------------------------------------------
 STATIC_URL = env.text("STATIC_URL", "/static/")
 STATIC_ROOT = env.path("STATIC_ROOT")
 MEDIA_ROOT = env.path("MEDIA_ROOT") or ""
@@ -155,7 +151,7 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"},
 }
 
-# --- The API -----------------------------------------------------------------------------------------------------------
+# --- The API ------------------------------------------------------------------------------------------------
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["tokens.authentication.BearerAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
@@ -189,13 +185,17 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "VERSION": "1.0.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PUBLIC": True,
+    "SERVE_AUTHENTICATION": [],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "REDOC_DIST": "SIDECAR",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "docs.hooks.describe_problems",
+    ],
     "CONTACT": {"email": ADMIN_EMAIL} if ADMIN_EMAIL else {},
 }
 
-# --- Logs --------------------------------------------------------------------------------------------------------------
+# --- Logs ---------------------------------------------------------------------------------------------------
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", among=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))
 LOGGING: dict[str, Any] = {
     "version": 1,

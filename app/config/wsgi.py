@@ -1,6 +1,9 @@
 """The WSGI entry point: `gunicorn config.wsgi:application`."""
 
 import os
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -14,4 +17,19 @@ if settings.MISSING_SETTINGS:
         "Set each in the environment, in a file named by NAME_FILE, or as a credential of the service."
     )
 
-application = get_wsgi_application()
+# Printable, and without the extended parameters of RFC 2231 (`charset*=utf-8''...`), which HTTP does not know here.
+PLAIN_CONTENT_TYPE = re.compile(r"(?:(?!\*=)[\t\x20-\x7e])*")
+
+_django = get_wsgi_application()
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Serve one request.
+
+    Django decodes Content-Type while it builds the request, before anything can catch an error: an extended
+    parameter with a NUL byte or an unknown encoding would end as a 500. Such a type is replaced by one that
+    every view refuses.
+    """
+    if not PLAIN_CONTENT_TYPE.fullmatch(environ.get("CONTENT_TYPE", "")):
+        environ["CONTENT_TYPE"] = "application/octet-stream"
+    return _django(environ, start_response)

@@ -1,6 +1,6 @@
-"""Pages that work under a strict Content-Security-Policy: no inline script, no inline style."""
+"""The page that shows the API, fit for a strict Content-Security-Policy: no inline script, no inline style."""
 
-from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularSwaggerSplitView
 
 
 class SwaggerView(SpectacularSwaggerSplitView):
@@ -8,10 +8,3 @@ class SwaggerView(SpectacularSwaggerSplitView):
 
     url_name = "docs:schema"
     template_name = "docs/swagger.html"
-
-
-class RedocView(SpectacularRedocView):
-    """Redoc."""
-
-    url_name = "docs:schema"
-    template_name = "docs/redoc.html"

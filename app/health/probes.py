@@ -170,11 +170,11 @@ def ask_cache() -> Findings:
         cache.set(f"{key}:{value}", value, timeout=30)
         found = cache.get(f"{key}:{value}")
         cache.delete(f"{key}:{value}")
-    except AuthenticationError as error:
-        logger.error("The cache refuses the password.", exc_info=error)
+    except AuthenticationError:
+        logger.exception("The cache refuses the password.")
         return {"cache": Finding(False, "The cache refuses this account or password.")}
-    except (RedisError, OSError) as error:
-        logger.error("The cache cannot be used.", exc_info=error)
+    except (RedisError, OSError):
+        logger.exception("The cache cannot be used.")
         return {"cache": Finding(False, "The cache does not answer. Is the server running?")}
     if found != value:
         return {"cache": Finding(False, "The cache forgets what it is given. Is its memory full?")}

@@ -29,8 +29,6 @@ def readyz(request: HttpRequest) -> JsonResponse:
     ready = all(finding.ok for finding in findings.values())
     body = {
         "status": "ready" if ready else "unavailable",
-        "checks": {
-            subject: {"ok": finding.ok, "detail": finding.detail} for subject, finding in findings.items()
-        },
+        "checks": {subject: {"ok": finding.ok, "detail": finding.detail} for subject, finding in findings.items()},
     }
     return _answer(200 if ready else 503, body)

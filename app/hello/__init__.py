@@ -1,0 +1,1 @@
+"""The one protected view: replace it by your own."""

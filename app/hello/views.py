@@ -39,13 +39,14 @@ class HelloView(APIView):
     def get(self, request: Request) -> Response:
         """Greet the caller, and tell how long the token lasts."""
         user = request.user
+        token: Any = request.auth
         body = HelloSerializer(
             {
                 "message": f"Hello, {user.get_username()}!",
                 "user": {"id": user.pk, "username": user.get_username()},
                 "token": {
-                    "issued_at": datetime.fromtimestamp(request.auth["iat"], UTC),
-                    "expires_at": datetime.fromtimestamp(request.auth["exp"], UTC),
+                    "issued_at": datetime.fromtimestamp(token["iat"], UTC),
+                    "expires_at": datetime.fromtimestamp(token["exp"], UTC),
                 },
             }
         )

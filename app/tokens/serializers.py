@@ -10,10 +10,13 @@ from rest_framework_simplejwt.settings import api_settings
 
 from tokens import services
 from tokens.authentication import BearerAuthentication
+from tokens.throttles import LoginAttempt, client_address
 from tokens.tokens import RefreshToken
 
 # Longer than any token we sign, shorter than what makes base64 and JSON decoding worth an attacker's while.
 TOKEN_LIMIT = 16 * 1024
+# As long as any name or e-mail address.
+NAME_LIMIT = 254
 PASSWORD_LIMIT = 1024
 
 
@@ -25,26 +28,30 @@ class TokenField(serializers.CharField):
 
 
 class ObtainSerializer(serializers.Serializer[Any]):
-    """Name and password in, a pair of tokens out."""
+    """Name and password in, a pair of tokens out. The first field is the user model's USERNAME_FIELD."""
 
-    username = serializers.CharField(
-        write_only=True, max_length=get_user_model()._meta.get_field("username").max_length
-    )
     password = serializers.CharField(
         write_only=True, max_length=PASSWORD_LIMIT, trim_whitespace=False, style={"input_type": "password"}
     )
     access = TokenField(read_only=True)
     refresh = TokenField(read_only=True)
 
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """The fields, with the name's."""
+        name = serializers.CharField(write_only=True, max_length=NAME_LIMIT)
+        return {get_user_model().USERNAME_FIELD: name, **super().get_fields()}
+
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
         """Check the password; whether the name or the password was wrong is never told."""
-        user = authenticate(request=self.context["request"], **attrs)
+        request = self.context["request"]
+        attempt = LoginAttempt(account=attrs[get_user_model().USERNAME_FIELD], address=client_address(request))
+        attempt.begin()
+        user = authenticate(request=request, **attrs)
         if user is None or not api_settings.USER_AUTHENTICATION_RULE(user):
-            raise AuthenticationFailed(
-                "No active account found with the given credentials", code="no_active_account"
-            )
+            raise AuthenticationFailed("No active account found with the given credentials", code="no_active_account")
+        attempt.succeeded()
         refresh = RefreshToken.for_user(user)
-        update_last_login(None, user)
+        update_last_login(type(user), user)
         return {"access": str(refresh.access_token), "refresh": str(refresh)}
 
 

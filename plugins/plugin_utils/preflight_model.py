@@ -1,0 +1,109 @@
+"""What the preflight checks read and what they return.
+
+The checks are pure: they take an :class:`Inventory` and yield :class:`Problem`. The action plugin ``preflight`` collects
+their input from Ansible.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.slipway.django.plugins.plugin_utils.inventory_files import Files
+
+# Environments that are this machine's own play: nothing there is reached by strangers.
+PLAY = ("sandbox", "ci")
+ENVIRONMENTS = ("sandbox", "ci", "staging", "production")
+TIERS = ("web", "app", "db", "cache")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong, what to do about it, and the file to edit."""
+
+    what: str
+    fix: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Unresolved:
+    """Stands for a value that could not be evaluated: Ansible's reason, and the undefined name if that is the reason."""
+
+    reason: str
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One variable of a role, as its argument specs describe it."""
+
+    role: str
+    name: str
+    spec: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """One host's inventory as the checks see it.
+
+    ``values`` holds every declared variable that is set, evaluated; what could not be evaluated is an :class:`Unresolved`,
+    also inside lists and dictionaries. ``raw`` holds the same unevaluated, as text.
+    """
+
+    host: str
+    values: Mapping[str, Any]
+    files: Files
+    options: Mapping[str, Option]
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    group_names: Sequence[str] = ()
+    raw: Mapping[str, str] = field(default_factory=dict)
+    address: str = ""
+
+    @property
+    def stage(self) -> str:
+        """The environment's name, or nothing when it is not known."""
+        stage = self.values.get("site_stage")
+        return stage if isinstance(stage, str) else ""
+
+    @property
+    def is_real(self) -> bool:
+        """Whether strangers may meet this site. An unknown environment counts as a real one."""
+        return self.stage not in PLAY
+
+    def text(self, name: str) -> str | None:
+        """A fact's value when it is a non-empty text, else None: its type is another check's business."""
+        value = self.values.get(name)
+        return value if isinstance(value, str) and value else None
+
+    def mapping(self, name: str) -> Mapping[str, Any]:
+        """A fact's value when it is a dictionary, else an empty one."""
+        value = self.values.get(name)
+        return value if isinstance(value, Mapping) else {}
+
+    def items(self, name: str) -> Sequence[Any]:
+        """A fact's value when it is a list, else an empty one."""
+        value = self.values.get(name)
+        return value if isinstance(value, list) else []
+
+    def where(self, name: str) -> str:
+        """The file to edit for ``name``."""
+        return self.files.where(name)
+
+
+def undefined_name(reason: str) -> str:
+    """The name that Ansible's message says is undefined, or nothing."""
+    found = re.search(r"'([A-Za-z_][A-Za-z0-9_]*)' is undefined", reason)
+    return found.group(1) if found else ""
+
+
+def report(subject: str, problems: Iterable[Problem]) -> str:
+    """All problems as one numbered message; each says what is wrong, what to do and where."""
+    unique = list(dict.fromkeys(problems))
+    count = "1 problem" if len(unique) == 1 else f"{len(unique)} problems"
+    lines = [f"{subject}: {count}. Nothing was changed on it."]
+    for number, problem in enumerate(unique, 1):
+        lines += [f"{number}. {problem.what}", f"   {problem.fix}", f"   File: {problem.where}"]
+    return "\n".join(lines)
