@@ -22,6 +22,8 @@ from typing import Any
 
 DEFAULT_STATE_DIRECTORY = Path("/var/lib/slipway/sets")
 CANDIDATE_PARENT = Path("/run/slipway")
+# A bundle of certificates in a diff only pushes what matters off the screen.
+LONGEST_DIFF = 400
 HIDDEN = "(secret: not shown)\n"
 
 
@@ -471,4 +473,10 @@ class ConfigSet:
 
     @staticmethod
     def _entry(path: str, before: str, after: str) -> dict[str, str]:
-        return {"before_header": path, "after_header": path, "before": before, "after": after}
+        def short(text: str) -> str:
+            lines = text.splitlines(keepends=True)
+            if len(lines) <= LONGEST_DIFF:
+                return text
+            return f"({len(lines)} lines, SHA-256 {hashlib.sha256(text.encode()).hexdigest()})\n"
+
+        return {"before_header": path, "after_header": path, "before": short(before), "after": short(after)}
