@@ -55,8 +55,9 @@ class ActionModule(ActionBase):
             template = trust_as_template(self._loader.get_text_file_contents(source))
             scope = {"ansible_managed": "Ansible managed", **variables, **(item.get("vars") or {})}
             scope["template_destpath"] = item["dest"]
-            included = [*search, str(Path(source).parent)]
-            included += [path for place in places for path in (str(Path(place) / "templates"), place)]
+            # The template's own directory comes last: nginx/site.conf.j2 extends the role's site.conf.j2, not itself.
+            included = [*search, *(path for place in places for path in (str(Path(place) / "templates"), place))]
+            included.append(str(Path(source).parent))
             templar = self._templar.copy_with_new_env(searchpath=included, available_variables=scope)
             rendered = templar.template(
                 template, escape_backslashes=False, overrides={"trim_blocks": True, "lstrip_blocks": True}

@@ -46,6 +46,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     (mine / "child.j2").write_text(extending)
     (templates / "base.j2").write_text("base [{% block body %}role{% endblock %}]\n")
 
+    (mine / "demo").mkdir()
+    (mine / "demo" / "base.j2").write_text(extending)
+
     def task(name: str, files: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
         wanted = {"name": "slipway-unit-test", "files": [{**OWN, **file} for file in files], **more}
         return {"name": name, "slipway.django.config_set": wanted, "ignore_errors": True}
@@ -56,6 +59,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         task("own variables", [{"src": "page.conf.j2", "dest": dest, "vars": {"port": 9, "doors": [7]}}]),
         task("operator's templates first", [{"src": "page.conf.j2", "dest": dest}], search=[str(mine)]),
         task("operator extends the role", [{"src": "child.j2", "dest": dest}], search=[str(mine)]),
+        task("same name", [{"src": "demo/base.j2", "dest": dest}], search=[str(mine)]),
         task("content", [{"content": "port {{ port }}\n", "dest": dest, "mode": "0600"}]),
         task("secret", [{"content": "hunter2-{{ port }}", "dest": dest, "mode": "0600", "secret": True}]),
         task("undefined name", [{"src": "typo.conf.j2", "dest": dest}]),
@@ -113,6 +117,10 @@ def test_an_operators_templates_come_before_the_roles(run: Run) -> None:
 
 def test_an_operators_template_extends_the_roles(run: Run) -> None:
     assert after(run, "operator extends the role") == "base [operator]\n"
+
+
+def test_an_operators_template_extends_the_roles_of_the_same_name(run: Run) -> None:
+    assert after(run, "same name") == "base [operator]\n"
 
 
 def test_given_content_is_taken_as_it_is(run: Run) -> None:
