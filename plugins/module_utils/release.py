@@ -311,15 +311,17 @@ class Build:
         }
 
     def _unpack(self) -> None:
-        def extract() -> None:
-            with tarfile.open(self.request.archive) as archive:
-                if hasattr(tarfile, "data_filter"):
-                    archive.extractall(self.directory, filter="data")
-                else:
-                    archive.extractall(self.directory)
+        # Opened here, because the account that unpacks cannot enter the directory in which Ansible puts files.
+        with Path(self.request.archive).open("rb") as stream:
 
-        os.chmod(self.request.archive, 0o644)
-        as_user(self.builder, extract)
+            def extract() -> None:
+                with tarfile.open(fileobj=stream) as archive:
+                    if hasattr(tarfile, "data_filter"):
+                        archive.extractall(self.directory, filter="data")
+                    else:
+                        archive.extractall(self.directory)
+
+            as_user(self.builder, extract)
         found = sorted((self.directory / "app").glob("**/manage.py"), key=lambda path: len(path.parts))
         if not found:
             raise ReleaseError("The source has no manage.py. Set site_source in inventory/group_vars/all/site.yml to a Django project.")
@@ -526,10 +528,12 @@ def compress_file(path: Path, cache: Path) -> None:
     for suffix, make in makers.items():
         kept = cache / f"{name}{suffix}"
         if not kept.exists():
-            temporary = cache / f".{name}{suffix}.{os.getpid()}"
-            temporary.write_bytes(make(content))
-            temporary.chmod(0o644)
-            temporary.replace(kept)
+            # Two files may have the same content and meet here at the same time.
+            descriptor, temporary = tempfile.mkstemp(dir=cache, prefix=".")
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(make(content))
+                os.fchmod(stream.fileno(), 0o644)
+            Path(temporary).replace(kept)
         if kept.stat().st_size < len(content):
             target = path.with_name(path.name + suffix)
             target.unlink(missing_ok=True)

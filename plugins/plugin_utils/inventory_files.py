@@ -94,7 +94,7 @@ def read_source(path: str, text: str, *, encrypted: bool, mode: int) -> Source:
 def _literals(name: str, node: yaml.Node) -> set[str]:
     if isinstance(node, yaml.ScalarNode):
         is_template = "{{" in node.value or "{%" in node.value
-        return set() if is_template or "vault" in node.tag or not node.value else {name}
+        return set() if is_template or node.tag in ("!vault", "!vault-encrypted") or not node.value else {name}
     if isinstance(node, yaml.MappingNode):
         return {found for key, value in node.value for found in _literals(f"{name}.{key.value}", value)}
     return set()

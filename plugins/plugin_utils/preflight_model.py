@@ -7,7 +7,7 @@ their input from Ansible.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,13 +97,3 @@ def undefined_name(reason: str) -> str:
     """The name that Ansible's message says is undefined, or nothing."""
     found = re.search(r"'([A-Za-z_][A-Za-z0-9_]*)' is undefined", reason)
     return found.group(1) if found else ""
-
-
-def report(subject: str, problems: Iterable[Problem]) -> str:
-    """All problems as one numbered message; each says what is wrong, what to do and where."""
-    unique = list(dict.fromkeys(problems))
-    count = "1 problem" if len(unique) == 1 else f"{len(unique)} problems"
-    lines = [f"{subject}: {count}. Nothing was changed on it."]
-    for number, problem in enumerate(unique, 1):
-        lines += [f"{number}. {problem.what}", f"   {problem.fix}", f"   File: {problem.where}"]
-    return "\n".join(lines)

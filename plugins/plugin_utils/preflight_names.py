@@ -56,7 +56,7 @@ def nearest(name: str, known: Collection[str]) -> str | None:
 def misspelt(name: str, known: Collection[str]) -> str | None:
     """The known name of which this is a slip of the keyboard, or None: names unlike ours are the operator's own."""
     plain = re.sub(r"[^a-z0-9]+", "_", name.lower())
-    allowed = 2 if len(plain) > 7 else 1
+    allowed = 2 if len(plain) >= 10 else 1
     ranked = sorted((distance(plain, candidate), candidate) for candidate in known)
     # An own name such as my_site_name only adds to ours: the first word must be a slip as well, or the only one.
     near = [

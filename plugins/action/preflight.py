@@ -1,0 +1,175 @@
+"""Collects what the preflight checks read from Ansible, and turns what they find into one message."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.inventory.helpers import sort_groups
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.slipway.django.plugins.plugin_utils.inventory_files import (
+    COMMAND_LINE,
+    Files,
+    Source,
+    embedded,
+    read_source,
+)
+from ansible_collections.slipway.django.plugins.plugin_utils.preflight import inventory_problems, report
+from ansible_collections.slipway.django.plugins.plugin_utils.preflight_host import Limits, host_problems
+from ansible_collections.slipway.django.plugins.plugin_utils.preflight_model import (
+    ENVIRONMENTS,
+    Inventory,
+    Option,
+    Problem,
+    Unresolved,
+    undefined_name,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class ActionModule(ActionBase):
+    """See the module's DOCUMENTATION."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Judge one phase; the result fails with all problems in ``msg``."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(
+            argument_spec={
+                "phase": {"type": "str", "choices": ["inventory", "host"], "default": "inventory"},
+                "host": {"type": "dict"},
+                "clock_tolerance": {"type": "int", "default": 60},
+                "disk_mb": {"type": "int", "default": 1024},
+                "memory_mb": {"type": "int", "default": 400},
+            },
+            required_if=[("phase", "host", ["host"])],
+        )
+        variables = task_vars or {}
+        inventory = self._inventory(variables, declared(ROOT / "roles"))
+        problems: Iterable[Problem]
+        if arguments["phase"] == "inventory":
+            problems = inventory_problems(inventory, self._group_directories(inventory.files))
+        else:
+            limits = Limits(arguments["clock_tolerance"], arguments["disk_mb"], arguments["memory_mb"])
+            problems = host_problems(inventory, arguments["host"], time.time(), limits)
+        found = list(problems)
+        result["changed"] = False
+        if found:
+            result.update(failed=True, msg=report(inventory.host, found))
+        elif arguments["phase"] == "inventory":
+            names = inventory.files.names()
+            result["defaults"] = {
+                name: inventory.values[name]
+                for name, option in inventory.options.items()
+                if option.role == "site" and name in inventory.values and name not in names
+            }
+        return result
+
+    def _inventory(self, variables: dict[str, Any], options: Mapping[str, Option]) -> Inventory:
+        """Everything the checks read, for the host of this task."""
+        host = str(variables["inventory_hostname"])
+        values = {name: self._resolve(variables[name]) for name in options if name in variables}
+        return Inventory(
+            host=host,
+            values=values,
+            raw={name: repr(variables[name]) for name in values},
+            files=self._files(variables, values.get("site_stage")),
+            options=options,
+            groups={str(name): list(hosts) for name, hosts in variables["groups"].items()},
+            group_names=list(variables["group_names"]),
+            address=str(self._resolve(variables.get("ansible_host", host))),
+        )
+
+    def _resolve(self, raw: Any) -> Any:
+        """Evaluate a value piece by piece, so that one undefined name does not hide the others."""
+        if isinstance(raw, dict):
+            return {str(key): self._resolve(value) for key, value in raw.items()}
+        if isinstance(raw, list | tuple):
+            return [self._resolve(value) for value in raw]
+        try:
+            return plain(self._templar.template(raw))
+        except AnsibleError as error:
+            reason = str(error).split("\n", 1)[0].strip()
+            return Unresolved(reason, undefined_name(reason))
+
+    def _files(self, variables: dict[str, Any], stage: Any) -> Files:
+        host = str(variables["inventory_hostname"])
+        # Only the inventory's own objects tell what a host was given there apart from facts and registered results.
+        known = variables["hostvars"]._inventory.get_host(host)
+        groups = sort_groups(known.get_groups()) if known else []
+        names = [str(group.name) for group in groups] or ["all", *variables["group_names"]]
+        inventories = [str(source) for source in variables.get("ansible_inventory_sources", [])]
+        beside = [path if Path(path).is_dir() else str(Path(path).parent) for path in inventories if Path(path).exists()]
+        directories = list(dict.fromkeys([*beside, str(variables["playbook_dir"])]))
+        inventory_file = str(variables.get("inventory_file") or "the inventory")
+        sources = [embedded(inventory_file, group.vars) for group in groups]
+        for kind, entities in (("group_vars", names), ("host_vars", [host])):
+            for entity in entities:
+                for directory in directories:
+                    sources += self._sources(Path(directory).resolve() / kind, entity)
+        # Ansible adds these two to every host.
+        own = [name for name in (known.vars if known else {}) if name not in ("inventory_file", "inventory_dir")]
+        sources += [embedded(inventory_file, own), embedded(COMMAND_LINE, self._extra_vars())]
+        environments = [name for name in (*ENVIRONMENTS, stage) if name in variables["group_names"]]
+        return Files(
+            sources=tuple(sources),
+            directory=str(variables.get("inventory_dir") or (directories[0] if directories else ".")),
+            inventory_file=inventory_file,
+            environment=str(environments[0]) if environments else "<environment>",
+        )
+
+    def _sources(self, directory: Path, entity: str) -> Iterator[Source]:
+        if not directory.is_dir():
+            return
+        for found in self._loader.find_vars_files(str(directory), entity):
+            path = Path(str(found))
+            yield read_source(
+                str(path),
+                str(self._loader.get_text_file_contents(str(path))),
+                encrypted=path.read_bytes().startswith(b"$ANSIBLE_VAULT"),
+                mode=path.stat().st_mode,
+            )
+
+    def _extra_vars(self) -> list[str]:
+        return [str(name) for name in self._task.get_variable_manager().extra_vars]
+
+    def _group_directories(self, files: Files) -> list[str]:
+        beside = Path(files.directory) / "group_vars"
+        return [re.sub(r"\.(yml|yaml|json)$", "", entry.name) for entry in beside.iterdir()] if beside.is_dir() else []
+
+
+def declared(roles: Path) -> dict[str, Option]:
+    """Every variable that the argument specs of these roles declare, at any entry point."""
+    options: dict[str, Option] = {}
+    for file in sorted(roles.glob("*/meta/argument_specs.yml")):
+        role = file.parents[1].name
+        try:
+            specs = yaml.safe_load(file.read_text())["argument_specs"]
+        except (yaml.YAMLError, KeyError, TypeError) as error:
+            raise AnsibleActionFail(f"{file} cannot be read: {error}") from error
+        for entry_point in specs.values():
+            for name, spec in (entry_point.get("options") or {}).items():
+                options.setdefault(name, Option(role, name, spec))
+    return options
+
+
+def plain(value: Any) -> Any:
+    """A copy made of ordinary dictionaries, lists and scalars, whatever Ansible's own types are."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, str):
+        return str(value)
+    return value

@@ -1,0 +1,34 @@
+"""What can be known to be wrong before a host is changed, said in one message."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+from ansible_collections.slipway.django.plugins.plugin_utils.preflight_groups import group_problems
+from ansible_collections.slipway.django.plugins.plugin_utils.preflight_model import Inventory, Problem
+from ansible_collections.slipway.django.plugins.plugin_utils.preflight_names import unknown_groups, unknown_names
+from ansible_collections.slipway.django.plugins.plugin_utils.preflight_secrets import secret_problems
+from ansible_collections.slipway.django.plugins.plugin_utils.preflight_site import site_problems
+from ansible_collections.slipway.django.plugins.plugin_utils.preflight_source import source_problems
+from ansible_collections.slipway.django.plugins.plugin_utils.preflight_types import type_problems
+
+
+def inventory_problems(inventory: Inventory, directories: Collection[str] = ()) -> Iterator[Problem]:
+    """Every problem that the inventory alone shows; ``directories`` are the names found in group_vars."""
+    yield from unknown_names(inventory)
+    yield from unknown_groups(inventory, directories)
+    yield from group_problems(inventory)
+    yield from type_problems(inventory)
+    yield from site_problems(inventory)
+    yield from source_problems(inventory)
+    yield from secret_problems(inventory)
+
+
+def report(subject: str, problems: Iterable[Problem]) -> str:
+    """All problems as one numbered message: what is wrong, what to do, and where."""
+    unique = list(dict.fromkeys(problems))
+    count = "1 problem" if len(unique) == 1 else f"{len(unique)} problems"
+    lines = [f"{subject} cannot be provisioned: {count}. Nothing was changed on it."]
+    for number, problem in enumerate(unique, 1):
+        lines += [f"{number}. {problem.what}", f"   {problem.fix}", f"   File: {problem.where}"]
+    return "\n".join(lines)
