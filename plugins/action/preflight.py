@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.inventory.helpers import sort_groups
 from ansible.plugins.action import ActionBase
@@ -30,6 +29,7 @@ from ansible_collections.slipway.django.plugins.plugin_utils.preflight_model imp
     Unresolved,
     undefined_name,
 )
+from ansible_collections.slipway.django.plugins.plugin_utils.role_specs import SpecsError, declared
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,7 +56,11 @@ class ActionModule(ActionBase):
             required_if=[("phase", "host", ["host"])],
         )
         variables = task_vars or {}
-        inventory = self._inventory(variables, declared(ROOT / "roles"))
+        try:
+            options = declared(ROOT / "roles")
+        except SpecsError as error:
+            raise AnsibleActionFail(str(error)) from error
+        inventory = self._inventory(variables, options)
         problems: Iterable[Problem]
         if arguments["phase"] == "inventory":
             problems = inventory_problems(inventory, self._group_directories(inventory.files))
@@ -69,11 +73,8 @@ class ActionModule(ActionBase):
             result.update(failed=True, msg=report(inventory.host, found))
         elif arguments["phase"] == "inventory":
             names = inventory.files.names()
-            result["defaults"] = {
-                name: inventory.values[name]
-                for name, option in inventory.options.items()
-                if option.role == "site" and name in inventory.values and name not in names
-            }
+            site = [name for name, option in inventory.options.items() if option.role == "site"]
+            result["defaulted"] = [name for name in site if "default" in options[name].spec and name not in names]
         return result
 
     def _inventory(self, variables: dict[str, Any], options: Mapping[str, Option]) -> Inventory:
@@ -110,7 +111,8 @@ class ActionModule(ActionBase):
         groups = sort_groups(known.get_groups()) if known else []
         names = [str(group.name) for group in groups] or ["all", *variables["group_names"]]
         inventories = [str(source) for source in variables.get("ansible_inventory_sources", [])]
-        beside = [path if Path(path).is_dir() else str(Path(path).parent) for path in inventories if Path(path).exists()]
+        paths = [Path(source) for source in inventories if Path(source).exists()]
+        beside = [str(path if path.is_dir() else path.parent) for path in paths]
         directories = list(dict.fromkeys([*beside, str(variables["playbook_dir"])]))
         inventory_file = str(variables.get("inventory_file") or "the inventory")
         sources = [embedded(inventory_file, group.vars) for group in groups]
@@ -147,21 +149,6 @@ class ActionModule(ActionBase):
     def _group_directories(self, files: Files) -> list[str]:
         beside = Path(files.directory) / "group_vars"
         return [re.sub(r"\.(yml|yaml|json)$", "", entry.name) for entry in beside.iterdir()] if beside.is_dir() else []
-
-
-def declared(roles: Path) -> dict[str, Option]:
-    """Every variable that the argument specs of these roles declare, at any entry point."""
-    options: dict[str, Option] = {}
-    for file in sorted(roles.glob("*/meta/argument_specs.yml")):
-        role = file.parents[1].name
-        try:
-            specs = yaml.safe_load(file.read_text())["argument_specs"]
-        except (yaml.YAMLError, KeyError, TypeError) as error:
-            raise AnsibleActionFail(f"{file} cannot be read: {error}") from error
-        for entry_point in specs.values():
-            for name, spec in (entry_point.get("options") or {}).items():
-                options.setdefault(name, Option(role, name, spec))
-    return options
 
 
 def plain(value: Any) -> Any:

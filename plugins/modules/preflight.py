@@ -50,8 +50,9 @@ EXAMPLES = """
 """
 
 RETURN = """
-defaults:
-  description: Facts of the site that no inventory sets, with the values that the role's defaults give them.
-  type: dict
+defaulted:
+  description: Facts of the site that no inventory sets, so that the role's defaults apply.
+  type: list
+  elements: str
   returned: for the phase inventory
 """

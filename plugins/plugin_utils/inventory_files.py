@@ -16,8 +16,8 @@ COMMAND_LINE = "the command line (-e)"
 class Source:
     """One place that sets variables: a file of group_vars or host_vars, an inventory file, or the command line.
 
-    ``names`` maps each name to its line, or to None where there are no lines to tell. ``literals`` are the places in the
-    file whose value is written out, neither encrypted nor a template: a name, or ``name.key`` inside a dictionary.
+    ``names`` maps each name to its line, or to None where there are no lines to tell. ``literals`` are the places in
+    the file whose value is written out, neither encrypted nor a template: a name, or ``name.key`` in a dictionary.
     """
 
     path: str
@@ -66,7 +66,7 @@ class Files:
 
     def shown(self, path: str) -> str:
         """The path as the operator would type it: relative when it lies below the current directory."""
-        if not os.path.isabs(path):
+        if not Path(path).is_absolute():
             return path
         relative = os.path.relpath(path, self.relative_to)
         return path if relative.startswith("..") else relative
@@ -75,8 +75,8 @@ class Files:
 def read_source(path: str, text: str, *, encrypted: bool, mode: int) -> Source:
     """Names, lines and literal values of one variables file.
 
-    ``text`` is the decrypted text; a file that is not a dictionary, or not YAML, sets nothing (Ansible itself has refused
-    it by then). Lines of an encrypted file are left out: they are not those of the file on disk.
+    ``text`` is the decrypted text; a file that is not a dictionary, or not YAML, sets nothing (Ansible itself has
+    refused it by then). Lines of an encrypted file are left out: they are not those of the file on disk.
     """
     names: dict[str, int | None] = {}
     literals: set[str] = set()

@@ -37,7 +37,8 @@ def group_problems(inventory: Inventory) -> Iterator[Problem]:
         elif environment and hosts - environment:
             others = ", ".join(sorted(hosts - environment))
             what = f"The group {tier} has hosts that are not in {mine[0]}: {others}."
-            yield Problem(what, "Give Ansible the inventory of one environment, such as -i inventory/staging.yml.", where)
+            fix = "Give Ansible the inventory of one environment, such as -i inventory/staging.yml."
+            yield Problem(what, fix, where)
     if inventory.is_real and is_placeholder(inventory.address):
         what = f"{inventory.address} is the example's host."
         yield Problem(what, "Put the name or address of your machine in its place.", where)

@@ -39,7 +39,8 @@ def host_problems(inventory: Inventory, facts: Mapping[str, Any], now: float, li
             f"The clock of {name} is {abs(offset):.0f} seconds {direction} this controller's; "
             "tokens and certificates would be refused."
         )
-        yield Problem(what, f"Run there: timedatectl set-ntp true. If {name} is right, set this controller's clock.", where)
+        fix = f"Run there: timedatectl set-ntp true. If {name} is right, set this controller's clock."
+        yield Problem(what, fix, where)
     if "app" in inventory.group_names:
         yield from _python(inventory, str(facts["python"]), system)
     for path, free in facts.get("disk_free_mb", {}).items():

@@ -1,7 +1,7 @@
 """What the preflight checks read and what they return.
 
-The checks are pure: they take an :class:`Inventory` and yield :class:`Problem`. The action plugin ``preflight`` collects
-their input from Ansible.
+The checks are pure: they take an :class:`Inventory` and yield :class:`Problem`. The action plugin ``preflight``
+collects their input from Ansible.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Unresolved:
-    """Stands for a value that could not be evaluated: Ansible's reason, and the undefined name if that is the reason."""
+    """Stands for a value that could not be evaluated: Ansible's reason, and the undefined name if that is it."""
 
     reason: str
     missing: str = ""
@@ -49,8 +49,8 @@ class Option:
 class Inventory:
     """One host's inventory as the checks see it.
 
-    ``values`` holds every declared variable that is set, evaluated; what could not be evaluated is an :class:`Unresolved`,
-    also inside lists and dictionaries. ``raw`` holds the same unevaluated, as text.
+    ``values`` holds every declared variable that is set, evaluated; what could not be evaluated is an
+    :class:`Unresolved`, also inside lists and dictionaries. ``raw`` holds the same unevaluated, as text.
     """
 
     host: str

@@ -72,7 +72,7 @@ def same_shape(name: str, candidate: str) -> bool:
 
 
 def distance(left: str, right: str) -> int:
-    """Fewest insertions, deletions, replacements and swaps of neighbours between two words (optimal string alignment)."""
+    """Fewest insertions, deletions, replacements and swaps of neighbours that turn one word into the other."""
     before: list[int] = []
     row = list(range(len(right) + 1))
     for i, a in enumerate(left, 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,29 +19,36 @@ MINIMUM_OF_OTHERS = 16
 MINIMUM_OF_PEOPLE = 12
 # As security.W009: fewer different characters than this are no secret.
 VARIETY = 5
+# Words that examples are made of; that a random value holds one of them has a chance below one in a million.
 MARKS = (
-    "change-me change_me changeme django-insecure example insert-here password placeholder replace-me replace_me replaceme "
-    "secret todo your-key your_key yourkey"
-).split()
-GENERATE = "Generate one with: openssl rand -base64 72"
+    "changeme",
+    "django-insecure",
+    "example",
+    "inserthere",
+    "password",
+    "placeholder",
+    "replaceme",
+    "secret",
+    "yourkey",
+)
+GENERATE = "Generate one with: openssl rand -hex 48"
+# Passwords between tiers, and the tier that asks for them; they become part of an address.
+PASSWORDS = {"site_database_password": "db", "site_cache_password": "cache"}
+URL_SAFE = re.compile(r"[A-Za-z0-9._~-]+")
 
 
 def secret_problems(inventory: Inventory) -> Iterator[Problem]:
-    """All problems of site_secrets, of the first user's password, and of the files that hold them."""
-    secrets = inventory.mapping("site_secrets")
-    yield from _names(inventory, secrets)
-    people = {"password": inventory.mapping("site_superuser").get("password")}
-    named = {f"site_secrets.{name}": value for name, value in secrets.items()}
-    if people["password"] is not None:
-        named["site_superuser.password"] = people["password"]
+    """All problems of site_secrets, of the passwords between tiers and of people, and of the files that hold them."""
+    yield from _names(inventory)
+    held = _held_by(inventory)
+    yield from _no_vault(inventory, held)
     seen: dict[str, str] = {}
-    for path, value in named.items():
-        fact = path.split(".", 1)[0]
-        where = _where(inventory, fact, path.split(".", 1)[1])
+    for path, value in held.items():
+        where = _where(inventory, path)
         if isinstance(value, Unresolved):
             yield from _undefined(inventory, path, value, where)
         elif not isinstance(value, str):
-            what = f"{path} is not a text but {'empty' if value is None else type(value).__name__}."
+            what = f"{path} is not a text but {'empty' if value is None else 'a ' + type(value).__name__}."
             yield Problem(what, f"Put it in quotes. {GENERATE}", where)
         else:
             fault = weakness(path, value)
@@ -53,26 +61,44 @@ def secret_problems(inventory: Inventory) -> Iterator[Problem]:
     yield from _readable(inventory)
 
 
+def _held_by(inventory: Inventory) -> dict[str, Any]:
+    """Every secret of the site by where it is: ``site_secrets.NAME``, a password's fact, the first user's password."""
+    held = {f"site_secrets.{name}": value for name, value in inventory.mapping("site_secrets").items()}
+    for fact, tier in PASSWORDS.items():
+        value = inventory.values.get(fact)
+        apart = set(inventory.groups.get("app", [])) - set(inventory.groups.get(tier, []))
+        # Where the tiers share a host they meet on a socket, and nobody asks for the password.
+        if apart or not (value is None or isinstance(value, Unresolved)):
+            held[fact] = value
+    person = inventory.mapping("site_superuser").get("password")
+    if person is not None:
+        held["site_superuser.password"] = person
+    return held
+
+
 def weakness(path: str, value: str) -> tuple[str, str] | None:
     """Why a text is no secret, as the end of a sentence, and the fix; None when it may be one."""
-    name = path.rsplit(".", 1)[1]
+    name = path.rsplit(".", 1)[-1]
     if not value.strip():
         return "is empty", GENERATE
     core = _core(value)
     if core is None:
         return None
-    if any(mark in core.lower() for mark in MARKS):
-        return "is an example's: it holds a word that such values hold", GENERATE
+    words = core.lower()
+    if any(mark in words or mark in re.sub(r"[-_. ]", "", words) for mark in MARKS):
+        return "is an example's, not a secret", GENERATE
     minimum = MINIMUM.get(name, MINIMUM_OF_PEOPLE if path == "site_superuser.password" else MINIMUM_OF_OTHERS)
     if len(core.encode()) < minimum:
         return f"has {len(core.encode())} bytes, and fewer than {minimum} can be guessed", GENERATE
     if len(set(core)) < VARIETY or core in (core + core)[1:-1]:
         return "repeats itself, and can be guessed", GENERATE
+    if path in PASSWORDS and not URL_SAFE.fullmatch(value):
+        return "has characters that mean something else in an address", GENERATE
     return None
 
 
 def _core(value: str) -> str | None:
-    """The part of a value that must be kept secret: an address's password, or all of it; None for an address without."""
+    """The part of a value that is secret: an address's password, or all of it; None for an address without one."""
     if "://" not in value:
         return value
     try:
@@ -81,48 +107,59 @@ def _core(value: str) -> str | None:
         return value
 
 
-def _names(inventory: Inventory, secrets: Mapping[str, Any]) -> Iterator[Problem]:
+def _names(inventory: Inventory) -> Iterator[Problem]:
+    secrets = inventory.values.get("site_secrets")
     where = inventory.where("site_secrets")
-    if "site_secrets" in inventory.values and isinstance(inventory.values["site_secrets"], Mapping):
-        needed = ["SECRET_KEY"]
-        apart = {tier: set(inventory.groups.get(tier, [])) for tier in ("app", "db", "cache")}
-        needed += ["DATABASE_PASSWORD"] if apart["app"] - apart["db"] else []
-        needed += ["CACHE_PASSWORD"] if apart["app"] - apart["cache"] else []
-        for name in needed:
-            if name not in secrets:
-                why = "Django does not start without it" if name == "SECRET_KEY" else "the tiers stand on several hosts"
-                fix = f'Add {name}: "{{{{ vault_{name.lower()} }}}}" to site_secrets, and its value to vault.yml.'
-                yield Problem(f"site_secrets has no {name}: {why}.", fix, where)
+    if not isinstance(secrets, Mapping):
+        return
+    if "SECRET_KEY" not in secrets:
+        fix = 'Add SECRET_KEY: "{{ vault_secret_key }}" to site_secrets, and its value to vault.yml.'
+        yield Problem("site_secrets has no SECRET_KEY, and Django does not start without it.", fix, where)
     for name in secrets:
         if not VARIABLE.fullmatch(str(name)):
             what = f"site_secrets: '{name}' cannot be the name of an environment variable."
             yield Problem(what, "Use letters, digits and underscores.", where)
 
 
-def _where(inventory: Inventory, fact: str, key: str) -> str:
+def _where(inventory: Inventory, path: str) -> str:
     """The file with the value: the vault when the fact only refers to it."""
-    vault = f"vault_{key.lower()}" if fact == "site_secrets" else "vault_superuser_password"
-    raw = inventory.raw.get(fact, "")
-    return inventory.where(vault if vault in raw else fact)
+    fact, _, key = path.partition(".")
+    name = key.lower() if fact == "site_secrets" else path.removeprefix("site_").replace(".", "_")
+    vault = f"vault_{name}"
+    return inventory.where(vault if vault in inventory.raw.get(fact, "") else fact)
+
+
+def _no_vault(inventory: Inventory, held: Mapping[str, Any]) -> Iterator[Problem]:
+    """One problem for all secrets of an environment that has no vault yet."""
+    vault = inventory.files.group_file(inventory.files.environment, "vault")
+    missing = [value.missing for value in held.values() if isinstance(value, Unresolved)]
+    lacking = [name for name in dict.fromkeys(missing) if name.startswith("vault_") and not _meant(inventory, name)]
+    if lacking and not vault.is_file():
+        shown = inventory.files.shown(str(vault))
+        what = f"There are no secrets for {inventory.files.environment}: {', '.join(lacking)} are not defined."
+        fix = f"Copy {shown}.example to {shown}, replace every value, then run: ansible-vault encrypt {shown}"
+        yield Problem(what, fix, shown)
 
 
 def _undefined(inventory: Inventory, path: str, value: Unresolved, where: str) -> Iterator[Problem]:
+    vault = inventory.files.group_file(inventory.files.environment, "vault")
+    meant = _meant(inventory, value.missing)
     if not value.missing:
         yield Problem(f"{path} cannot be evaluated: {value.reason}", "Correct the expression.", where)
-        return
-    vault = inventory.files.group_file(inventory.files.environment, "vault")
-    defined = [name for name in inventory.files.names() if name.startswith("vault_")]
-    close = difflib.get_close_matches(value.missing, defined, n=1, cutoff=0.85)
-    if close:
-        fix = f"Did you mean {close[0]}? Rename it to {value.missing}."
-        yield Problem(f"{path} needs {value.missing}, which is not defined.", fix, inventory.where(close[0]))
-    elif not vault.is_file() and value.missing.startswith("vault_"):
-        shown = inventory.files.shown(str(vault))
-        fix = f"Copy {shown}.example to {shown}, replace every value, then run: ansible-vault encrypt {shown}"
-        yield Problem(f"{path} needs {value.missing}, and there is no vault.", fix, shown)
-    else:
+    elif meant:
+        what = f"{path} needs {value.missing}, which is not defined."
+        yield Problem(what, f"Did you mean {meant}? Rename it to {value.missing}.", inventory.where(meant))
+    elif vault.is_file() or not value.missing.startswith("vault_"):
         what = f"{path} needs {value.missing}, which is not defined."
         yield Problem(what, f"Add {value.missing} to it. {GENERATE}", inventory.where(value.missing))
+
+
+def _meant(inventory: Inventory, missing: str) -> str | None:
+    """The secret of the vault whose name is a slip of the missing one, unless a fact refers to it by that name."""
+    referred = " ".join(inventory.raw.values())
+    defined = [name for name in inventory.files.names() if name.startswith("vault_") and name not in referred]
+    found = difflib.get_close_matches(missing, defined, n=1, cutoff=0.85) if missing.startswith("vault_") else []
+    return found[0] if found else None
 
 
 def _readable(inventory: Inventory) -> Iterator[Problem]:
@@ -149,5 +186,5 @@ def _held(source: Source) -> Iterator[str]:
     if source.path == COMMAND_LINE:
         return
     for place in source.literals:
-        if place.startswith(("vault_", "site_secrets.")) or place == "site_superuser.password":
+        if place.startswith(("vault_", "site_secrets.")) or place in (*PASSWORDS, "site_superuser.password"):
             yield place

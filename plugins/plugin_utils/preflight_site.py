@@ -11,13 +11,15 @@ from urllib.parse import urlsplit
 
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_model import Inventory, Problem
 
-# Users and groups of a Debian host on which the site runs: useradd would fail, or the site would own another's files.
-RESERVED = frozenset(
-    """adm admin audio avahi backup bin cdrom crontab daemon debian debian-tor dialout dip disk docker dovecot fax floppy games
-    gnats gunicorn irc input kmem kvm list lp mail man memcache messagebus mysql netdev news nginx nobody nogroup ntp ntpsec
-    operator plugdev polkitd postfix postgres proxy redis redis-cache render root sasl sgx shadow slipway-cache src ssh ssl-cert
-    sshd staff sudo sync sys systemd-journal systemd-network systemd-resolve systemd-timesync tape template0 template1 tls tty
-    users utmp uucp valkey video voice www-data""".split()
+# Users, groups and databases of a Debian host on which the site runs: the site would own another's files.
+RESERVED = re.compile(
+    r"adm|admin|audio|avahi|backup|bin|cdrom|crontab|daemon|debian|debian-tor|dialout|dip|disk|dnsmasq|"
+    r"docker|dovecot|fax|floppy|games|git|gnats|gunicorn|input|irc|kmem|kvm|list|lp|mail|man|memcache|"
+    r"messagebus|mysql|netdev|news|nginx|nobody|nogroup|ntp|ntpsec|nut|operator|plugdev|polkitd|postfix|"
+    r"postgres|proxy|redis|redis-cache|render|root|rtkit|saned|sasl|sgx|shadow|src|ssh|sshd|ssl-cert|staff|"
+    r"statd|sudo|sync|sys|systemd-journal|systemd-network|systemd-resolve|systemd-timesync|tape|tcpdump|"
+    r"template0|template1|tty|usbmux|users|utmp|uucp|uuidd|valkey|video|voice|www-data"
+    r"|systemd-.*|.*-build"
 )
 # `<site>-build` must be a user name too, and systemd-sysusers takes 31 characters at most.
 LONGEST_NAME = 25
@@ -29,7 +31,9 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 LOCATION = re.compile(r"/[A-Za-z0-9._~%/-]*")
 PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 # A public key is no secret.
-SECRET_LIKE = re.compile(r"(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|(?<!PUBLIC_)(?<!PUBLISHABLE_)(^|_)KEY)$")
+SECRET_LIKE = re.compile(
+    r"(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|(?<!PUBLIC)(?<!PUBLISHABLE)(^|_|API)KEY)$"
+)
 
 
 def site_problems(inventory: Inventory) -> Iterator[Problem]:
@@ -83,11 +87,12 @@ def _name(inventory: Inventory) -> Iterator[Problem]:
         return
     where = inventory.where("site_name")
     if len(name) > LONGEST_NAME:
-        yield Problem(f"site_name has {len(name)} characters; {LONGEST_NAME} is the limit.", "Choose a shorter name.", where)
+        what = f"site_name has {len(name)} characters; {LONGEST_NAME} is the limit."
+        yield Problem(what, "Choose a shorter name.", where)
     elif not re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", name):
         fix = "Use lower case letters, digits and hyphens; begin with a letter and do not end with a hyphen."
         yield Problem(f"site_name '{name}' cannot be the name of a user, a unit and a database.", fix, where)
-    elif name in RESERVED or name.endswith("-build") or name.startswith("systemd-"):
+    elif RESERVED.fullmatch(name):
         fix = "Choose a name that no service of Debian uses and that does not end with -build."
         yield Problem(f"site_name '{name}' belongs to the system.", fix, where)
 
@@ -103,8 +108,8 @@ def _names_of_visitors(inventory: Inventory) -> Iterator[Problem]:
         if not isinstance(alias, str):
             continue
         if alias in seen:
-            fix = "Remove it from site_aliases."
-            yield Problem(f"site_aliases names {alias} twice or repeats site_domain.", fix, inventory.where("site_aliases"))
+            what = f"site_aliases names {alias} twice or repeats site_domain."
+            yield Problem(what, "Remove it from site_aliases.", inventory.where("site_aliases"))
         else:
             yield from _visitors_name(inventory, "site_aliases", alias)
         seen.add(alias)
@@ -151,7 +156,7 @@ def _tls(inventory: Inventory) -> Iterator[Problem]:
         for key in ("certificate", "key"):
             if not files.get(key):
                 what = f"site_tls is 'provided', but site_tls_files names no {key}."
-                fix = f"Give site_tls_files.{key} the path of a PEM file of this controller, or set site_tls to local_ca."
+                fix = f"Give site_tls_files.{key} the path of a PEM file, or set site_tls to local_ca."
                 yield Problem(what, fix, where)
     elif inventory.values.get("site_tls") == "local_ca" and files:
         what = "site_tls_files names files, but site_tls is 'local_ca', so they would not be used."
@@ -161,7 +166,8 @@ def _tls(inventory: Inventory) -> Iterator[Problem]:
         if isinstance(path, str) and path:
             fault = file_fault(path)
             if fault:
-                yield Problem(f"site_tls_files.{key}: {path} {fault}.", "Correct the path or put the file there.", where)
+                what = f"site_tls_files.{key}: {path} {fault}."
+                yield Problem(what, "Correct the path or put the file there.", where)
             elif key == "key" and Path(path).stat().st_mode & 0o004:
                 what = f"site_tls_files.key: everybody on this controller may read {path}."
                 yield Problem(what, f"Run: chmod 600 {path}", inventory.files.shown(path))
@@ -169,6 +175,8 @@ def _tls(inventory: Inventory) -> Iterator[Problem]:
 
 def file_fault(path: str) -> str | None:
     """Why a path of the controller is no readable file, as the end of a sentence; None when it is one."""
+    if not Path(path).is_absolute():
+        return "is not an absolute path of this controller"
     if not Path(path).exists():
         return "does not exist on this controller"
     if not Path(path).is_file():
@@ -202,7 +210,9 @@ def _locations(inventory: Inventory) -> Iterator[Problem]:
             what = f"site_health_path '{health}' is not a path of the site."
             yield Problem(what, "Begin it with a slash, such as /readyz.", inventory.where("site_health_path"))
         elif inventory.text("site_client") and not any(_covers(path, health) for path in paths):
-            what = f"site_health_path {health} is not below any of site_application_paths, so Nginx would look for a file."
+            what = (
+                f"site_health_path {health} is not below any of site_application_paths, so Nginx would not pass it on."
+            )
             fix = f"Add {health} to site_application_paths."
             yield Problem(what, fix, inventory.where("site_application_paths"))
     static = inventory.values.get("site_static_url")
@@ -230,23 +240,22 @@ def _environment(inventory: Inventory) -> Iterator[Problem]:
                 yield Problem(what, "Remove it from site_environment.", where)
             elif fact == "site_environment" and (SECRET_LIKE.search(str(name).upper()) or _has_password(value)):
                 what = f"site_environment.{name} looks like a secret, and site_environment is readable on the host."
-                fix = f'Move it to site_secrets, as {name}: "{{{{ vault_{str(name).lower()} }}}}", and its value to vault.yml.'
+                vault = f'{name}: "{{{{ vault_{str(name).lower()} }}}}"'
+                fix = f"Move it to site_secrets, as {vault}, and its value to vault.yml."
                 yield Problem(what, fix, where)
 
 
 def _setting(fact: str, name: str, value: Any, where: str) -> Iterator[Problem]:
     if not isinstance(value, str):
-        seen = {bool: "true or false", int: "a number", float: "a number"}.get(type(value), "empty")
-        shown = {True: '"1"', False: '"0"', None: '""'}.get(value if not isinstance(value, float) else "", f'"{value}"')
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            shown = f'"{value}"'
+        seen, text = ("true or false", str(int(value))) if isinstance(value, bool) else ("a number", str(value))
+        seen, text = ("empty", "") if value is None else (seen, text)
         what = f"{fact}.{name} is {seen} for YAML, but a text in an environment."
-        yield Problem(what, f"Put it in quotes: {name}: {shown}", where)
+        yield Problem(what, f'Put it in quotes: {name}: "{text}"', where)
     elif any(ord(character) < 32 for character in value):
         yield Problem(f"{fact}.{name} holds a line break or control character.", "Write it on one line.", where)
     elif name.endswith("_LIFETIME") and not (value.isdigit() and int(value) > 0):
         fix = f'Write a whole number greater than zero, in quotes: {name}: "300"'
-        yield Problem(f"{fact}.{name} must be a number of seconds, but is '{value}'.", fix, where)
+        yield Problem(f"{fact}.{name} must be a number of seconds greater than zero, but is '{value}'.", fix, where)
 
 
 def _has_password(value: Any) -> bool:

@@ -1,8 +1,8 @@
 """Whether values have the type that a role's argument specs promise its templates.
 
-Ansible's own validation converts: it accepts the text ``a, b`` for a list, ``no`` for a boolean and ``4`` for a number, and
-the role then gets the text all the same. So the types are compared as they are, and Ansible's validator has the last word
-on everything else a spec can say.
+Ansible's own validation converts: it accepts the text ``a, b`` for a list, ``no`` for a boolean and ``4`` for a number,
+and the role then gets the text all the same. So the types are compared as they are, and Ansible's validator has the
+last word on everything else a spec can say.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ WORDS = {
 # What a person calls the Python type of a YAML value.
 SEEN = {"bool": "true or false", "int": "a number", "float": "a number", "list": "a list", "dict": "a dictionary"}
 # Facts that hold secrets: their values are never shown.
+SECRETS = ("site_secrets", "site_database_password", "site_cache_password", "site_superuser.password")
 SENSITIVE = ("site_secrets", "site_superuser", "site_build_environment", "site_environment")
 
 # Where a role of a tier has no work, its wiring need not make sense.
@@ -40,7 +41,7 @@ TIER_OF = {"nginx": "web", "gunicorn": "app", "application": "app", "postgresql"
 
 
 def type_problems(inventory: Inventory) -> Iterator[Problem]:
-    """A problem for each fact that is missing, cannot be evaluated, or is not what its spec says; then the roles' own."""
+    """A problem for each fact that is missing, cannot be evaluated or is not what its spec says; then the roles'."""
     told: set[str] = set()
     for site_first in (True, False):
         for option in inventory.options.values():
@@ -91,7 +92,7 @@ def _evaluation_problems(
 ) -> Iterator[Problem]:
     # Undefined secrets are told by the checks of the secrets, each once and with the way to create the vault.
     for path, reason in unresolved.items():
-        if reason.missing.startswith("vault_") or reason.missing in told or path.startswith("site_secrets."):
+        if reason.missing.startswith("vault_") or reason.missing in told or path.startswith(SECRETS):
             continue
         if reason.missing in inventory.options and inventory.options[reason.missing].spec.get("required"):
             continue
@@ -100,8 +101,10 @@ def _evaluation_problems(
             close = difflib.get_close_matches(reason.missing, [*inventory.files.names(), *inventory.options], n=1)
             fix = f"Set {reason.missing}, or correct its name" + (f": did you mean {close[0]}?" if close else ".")
             yield Problem(f"{path} needs {reason.missing}, which is not defined.", fix, inventory.where(name))
-        else:
-            yield Problem(f"{path} cannot be evaluated: {reason.reason}", "Correct the expression.", inventory.where(name))
+        # The fault of one fact would be told again for each that is computed from it.
+        elif not any(fact in inventory.raw.get(name, "") for fact in told):
+            what = f"{path} cannot be evaluated: {reason.reason}"
+            yield Problem(what, "Correct the expression.", inventory.where(name))
 
 
 def _unresolved(path: str, value: Any) -> dict[str, Unresolved]:
@@ -130,7 +133,8 @@ def _mismatches(path: str, value: Any, spec: Mapping[str, Any], *, show: bool) -
         choices = ", ".join(str(choice) for choice in spec["choices"])
         meant = difflib.get_close_matches(str(value), [str(choice) for choice in spec["choices"]], n=1)
         said = f" is {value}, but" if show else ""
-        yield f"{path}{said} must be one of: {choices}.", f"Did you mean {meant[0]}?" if meant else "Choose one of them."
+        fix = f"Did you mean {meant[0]}?" if meant else "Choose one of them."
+        yield f"{path}{said} must be one of: {choices}.", fix
     elif isinstance(value, list):
         element = {**spec, "type": spec["elements"]} if "elements" in spec else {}
         element.pop("elements", None)
