@@ -3,7 +3,7 @@
 Secrets are generated once into `.dev/credentials/` (ignored by git, readable by you alone) and found there as any
 credential is; the database is a SQLite file beside them. Further arguments go to Django's `runserver`.
 
-`python -m config.dev --manage COMMAND ...` runs another command of manage.py with the same settings.
+`python -m config.dev --run PROGRAM ...` runs any other program in the same environment.
 """
 
 import os
@@ -21,7 +21,8 @@ USERNAME = "demo"
 def prepare(directory: Path) -> None:
     """Create what is missing in `directory` and point this process's environment there."""
     credentials = directory / "credentials"
-    credentials.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for private in (directory, credentials):
+        private.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, size in (("SECRET_KEY", 64), ("JWT_SIGNING_KEY", 64), ("DEMO_PASSWORD", 12)):
         file = credentials / name
         if not file.exists():
@@ -32,6 +33,7 @@ def prepare(directory: Path) -> None:
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "CREDENTIALS_DIRECTORY": str(credentials),
             "DATABASE_URL": f"sqlite:///{directory / 'db.sqlite3'}",
+            "STATIC_ROOT": str(directory / "static"),
             "DEBUG": "1",
             "RELEASE_ID": "development",
         }
@@ -53,9 +55,8 @@ def create_demo_user(password: str) -> None:
 def main(arguments: list[str]) -> None:
     """Start the development server, or run another command."""
     prepare(DIRECTORY)
-    if arguments[:1] == ["--manage"]:
-        execute_from_command_line(["manage.py", *arguments[1:]])
-        return
+    if arguments[:1] == ["--run"]:
+        os.execvp(arguments[1], arguments[1:])
     # runserver starts this module a second time, in the process that it reloads.
     if os.environ.get("RUN_MAIN") != "true":
         password = (DIRECTORY / "credentials" / "DEMO_PASSWORD").read_text(encoding="utf-8")

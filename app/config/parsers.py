@@ -53,12 +53,10 @@ def _depth_exceeds(value: Any, limit: int) -> bool:
     """Whether containers are nested deeper than `limit`, found level by level and so without recursion."""
     level = [value]
     for _ in range(limit + 1):
-        level = [
-            child
-            for container in level
-            if isinstance(container, dict | list)
-            for child in (container.values() if isinstance(container, dict) else container)
-        ]
+        level = [container for container in level if isinstance(container, dict | list)]
         if not level:
             return False
+        level = [
+            child for container in level for child in (container.values() if isinstance(container, dict) else container)
+        ]
     return True

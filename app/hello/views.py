@@ -35,6 +35,8 @@ class HelloSerializer(serializers.Serializer[Any]):
 class HelloView(APIView):
     """Greets whoever holds a valid access token."""
 
+    http_method_names = ("get", "head")
+
     @extend_schema(operation_id="hello", tags=["hello"], responses={200: HelloSerializer})
     def get(self, request: Request) -> Response:
         """Greet the caller, and tell how long the token lasts."""

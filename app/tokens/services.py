@@ -1,13 +1,12 @@
 """What can be done with tokens, apart from how it is asked for."""
 
-from typing import Any
-
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, TokenError
 from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 from rest_framework_simplejwt.tokens import Token
 
 from tokens.tokens import RefreshToken
@@ -40,8 +39,14 @@ def rotate(*, encoded: str) -> dict[str, str]:
 
 
 def revoke(*, token: RefreshToken) -> None:
-    """Put a refresh token on the blacklist. Raises TokenError when somebody else just did."""
-    result: Any = token.blacklist()
-    _, created = result
+    """Put a refresh token on the blacklist.
+
+    Raises TokenError when it is there already, or when it is none that we have given to somebody: every refresh
+    token is written down when it is issued.
+    """
+    issued = OutstandingToken.objects.filter(jti=token[api_settings.JTI_CLAIM]).first()
+    if issued is None:
+        raise TokenError("Token is invalid")
+    _, created = BlacklistedToken.objects.get_or_create(token=issued)
     if not created:
         raise TokenError("Token is blacklisted")

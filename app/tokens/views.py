@@ -13,6 +13,8 @@ from tokens.serializers import BlacklistSerializer, ObtainSerializer, RefreshSer
 class TokenView(TokenViewBase):
     """Open to everybody, and never cached: RFC 6749, section 5.1, asks for `no-store` on answers with tokens."""
 
+    http_method_names = ("post",)
+
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
         """Refusals are not to be cached either."""
         final = super().finalize_response(request, response, *args, **kwargs)

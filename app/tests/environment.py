@@ -1,0 +1,22 @@
+"""An environment as in production, set before Django reads it: a pytest plugin, named in pyproject.toml."""
+
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+STATIC_ROOT = Path(tempfile.mkdtemp(prefix="slipway-static-"))
+os.environ.update(
+    {
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "SECRET_KEY": secrets.token_urlsafe(64),
+        "JWT_SIGNING_KEY": secrets.token_urlsafe(64),
+        "ALLOWED_HOSTS": "app.test",
+        "CSRF_TRUSTED_ORIGINS": "https://app.test",
+        "STATIC_ROOT": str(STATIC_ROOT),
+        "RELEASE_ID": "20261122T031500Z-1a2b3c4d5e6f",
+        "LOG_LEVEL": "INFO",
+        "DEBUG": "0",
+    }
+)
+os.environ.setdefault("DATABASE_URL", f"sqlite:///{STATIC_ROOT / 'database.sqlite3'}")
