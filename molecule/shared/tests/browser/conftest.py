@@ -1,8 +1,8 @@
 """A real browser in front of a deployed site.
 
-The facts of the site come from the file that `SLIPWAY_FACTS` names (default: build/staging.json): its URL, the address behind
-it, the CA to trust and a user. Nothing is stubbed and no error is overlooked: Chromium trusts the CA because it is in its
-certificate store, and resolves the site's name to the given address as a hosts file would.
+The facts of the site come from the file that `SLIPWAY_FACTS` names (default: build/staging.json): its URL, the address
+behind it, the CA to trust and a user. Nothing is stubbed and no error is overlooked: Chromium trusts the CA because it
+is in its certificate store, and finds the site's name at the given address as it would with a hosts file.
 """
 
 import json
@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
 REPOSITORY = Path(__file__).resolve().parents[4]
-SCREENSHOTS = REPOSITORY / "build" / "screenshots"
 
 CHROMIUM_FLAGS = [
     # The tests run as root in containers, where Chromium's own sandbox cannot start.
@@ -33,33 +33,15 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
 ]
 
-# A fresh server may ask for patience when many tests log in one after the other.
-LONGEST_PATIENCE = 90
+# The site limits how often somebody may log in, and these tests do it often: they wait, as the site asks, up to this.
+LONGEST_PATIENCE = 120
 
-
-@dataclass(frozen=True)
-class Site:
-    """What a visitor knows of the site under test."""
-
-    url: str
-    address: str
-    ca: Path
-    username: str
-    password: str
-
-    @property
-    def host(self) -> str:
-        return urlsplit(self.url).hostname or ""
-
-    @property
-    def origin(self) -> str:
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc}"
+expect.set_options(timeout=15_000)
 
 
 @dataclass
 class Witness:
-    """What a page did that its visitor does not see."""
+    """What the pages of a context did that their visitor does not see."""
 
     errors: list[str] = field(default_factory=list)
     failed_loads: list[str] = field(default_factory=list)
@@ -67,6 +49,7 @@ class Witness:
     requests: list[str] = field(default_factory=list)
 
     def watch(self, context: BrowserContext) -> None:
+        """Write down what happens in a context from now on."""
         context.expose_binding("witnessViolation", lambda _source, text: self.violations.append(str(text)))
         context.add_init_script(
             "addEventListener('securitypolicyviolation', (e) =>"
@@ -82,60 +65,177 @@ class Witness:
     def _see_console(self, message: ConsoleMessage) -> None:
         if message.type != "error":
             return
-        # Chromium logs every answer of 400 and above, and every request that got none. A test that provokes one expects it.
-        target = self.failed_loads if message.text.startswith("Failed to load resource") else self.errors
-        target.append(message.text)
+        # Chromium logs every answer from 400 on, and every request without one. A test that provokes one expects it.
+        expected = message.text.startswith("Failed to load resource")
+        (self.failed_loads if expected else self.errors).append(message.text)
 
 
-def _read_facts() -> dict[str, Any]:
+@pytest.fixture(scope="session")
+def facts() -> dict[str, Any]:
+    """Read what `make staging` wrote about the site under test."""
     path = Path(os.environ.get("SLIPWAY_FACTS", REPOSITORY / "build" / "staging.json"))
     if not path.is_file():
-        pytest.exit(f"{path} is not there. Run `make staging` first, or set SLIPWAY_FACTS to a site's facts.", returncode=4)
-    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return facts
+        pytest.exit(f"{path} is missing. Run `make staging`, or name a site's facts in SLIPWAY_FACTS.", returncode=4)
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
 
 
 @pytest.fixture(scope="session")
-def site() -> Site:
-    facts = _read_facts()
-    return Site(
-        url=str(facts["url"]).rstrip("/"),
-        address=str(facts["address"]),
-        ca=REPOSITORY / facts["ca"],
-        username=str(facts["user"]["username"]),
-        password=(REPOSITORY / facts["user"]["password_file"]).read_text(encoding="utf-8").strip(),
-    )
+def site_url(facts: dict[str, Any]) -> str:
+    """Origin of the site, with no slash at its end."""
+    return str(facts["url"]).rstrip("/")
 
 
 @pytest.fixture(scope="session")
-def site_url(site: Site) -> str:
-    return site.url
+def username(facts: dict[str, Any]) -> str:
+    """Name of a user of the site."""
+    return str(facts["user"]["username"])
 
 
 @pytest.fixture(scope="session")
-def home_with_ca(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home directory whose NSS database trusts the site's CA, which is where Chromium on Linux looks."""
+def password(facts: dict[str, Any]) -> str:
+    """Password of that user."""
+    return Path(REPOSITORY, facts["user"]["password_file"]).read_text(encoding="utf-8").strip()
+
+
+@pytest.fixture(scope="session")
+def home_with_ca(facts: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a home directory whose NSS database trusts the site's CA, which is where Chromium on Linux looks."""
     certutil = shutil.which("certutil")
     if certutil is None:
         pytest.exit("certutil is missing: it comes with Debian's package libnss3-tools.", returncode=4)
     home = tmp_path_factory.mktemp("home")
     database = home / ".pki" / "nssdb"
     database.mkdir(parents=True)
-    for arguments in (["-N", "--empty-password"], ["-A", "-n", "site under test", "-t", "C,,", "-i", str(site.ca)]):
-        subprocess.run([certutil, *arguments, "-d", f"sql:{database}"], check=True)  # noqa: S603
+    trust = ["-A", "-n", "CA of the site under test", "-t", "C,,", "-i", str(REPOSITORY / facts["ca"])]
+    for arguments in (["-N", "--empty-password"], trust):
+        subprocess.run([certutil, *arguments, "-d", f"sql:{database}"], check=True)
     return home
 
 
 @pytest.fixture(scope="session")
-def browser(site: Site, home_with_ca: Path) -> Iterator[Browser]:
-    executable = os.environ.get("SLIPWAY_CHROMIUM") or shutil.which("chromium")
+def browser(facts: dict[str, Any], site_url: str, home_with_ca: Path) -> Iterator[Browser]:
+    """Start Debian's Chromium, which trusts the site's CA and knows its address."""
+    executable = shutil.which("chromium")
     if executable is None:
         pytest.exit("Chromium is missing: it comes with Debian's package chromium.", returncode=4)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=executable,
-            args=[*CHROMIUM_FLAGS, f"--host-resolver-rules=MAP {site.host} {site.address}"],
+            args=[*CHROMIUM_FLAGS, f"--host-resolver-rules=MAP {urlsplit(site_url).hostname} {facts['address']}"],
             env={**os.environ, "HOME": str(home_with_ca)},
         )
         yield browser
         browser.close()
+
+
+@contextmanager
+def watched_contexts(browser: Browser, site_url: str, witness: Witness) -> Iterator[Callable[..., BrowserContext]]:
+    """Open contexts, each one a visitor who was never here before, and watch over them.
+
+    Whatever a test does, no page may break its Content-Security-Policy, throw an error, or ask another site for
+    anything; a test that provokes one of these takes it off the witness's list.
+    """
+    contexts: list[BrowserContext] = []
+
+    def open_context(**options: Any) -> BrowserContext:
+        context = browser.new_context(base_url=site_url, **options)
+        witness.watch(context)
+        contexts.append(context)
+        return context
+
+    yield open_context
+    for context in contexts:
+        context.close()
+    assert witness.violations == []
+    assert witness.errors == []
+    assert [url for url in witness.requests if not url.startswith((f"{site_url}/", "data:", "blob:"))] == []
+
+
+@pytest.fixture
+def witness() -> Witness:
+    """Take notes of what the pages of this test do."""
+    return Witness()
+
+
+@pytest.fixture
+def violations(witness: Witness) -> list[str]:
+    """Violations of the Content-Security-Policy so far."""
+    return witness.violations
+
+
+@pytest.fixture
+def witness_errors(witness: Witness) -> list[str]:
+    """Errors in the console so far."""
+    return witness.errors
+
+
+@pytest.fixture
+def failed_loads(witness: Witness) -> list[str]:
+    """Requests so far that got an error for an answer, or none."""
+    return witness.failed_loads
+
+
+@pytest.fixture
+def new_context(browser: Browser, site_url: str, witness: Witness) -> Iterator[Callable[..., BrowserContext]]:
+    """Open visitors for one test."""
+    with watched_contexts(browser, site_url, witness) as open_context:
+        yield open_context
+
+
+@pytest.fixture(scope="module")
+def new_lasting_context(browser: Browser, site_url: str) -> Iterator[Callable[..., BrowserContext]]:
+    """Open visitors who stay for all tests of a module."""
+    with watched_contexts(browser, site_url, Witness()) as open_context:
+        yield open_context
+
+
+@pytest.fixture(scope="session")
+def open_page() -> Callable[[BrowserContext], Page]:
+    """Open the site's first page and wait until its script has taken over."""
+
+    def open_page(context: BrowserContext) -> Page:
+        page = context.new_page()
+        page.goto("/")
+        page.locator("html[data-ready]").wait_for()
+        return page
+
+    return open_page
+
+
+@pytest.fixture(scope="session")
+def log_in(username: str, password: str) -> Callable[[Page], None]:
+    """Log in as a person does, with the patience that the site may ask for."""
+
+    def log_in(page: Page) -> None:
+        deadline = time.monotonic() + LONGEST_PATIENCE
+        while True:
+            page.get_by_label("User name").fill(username)
+            page.get_by_label("Password", exact=True).fill(password)
+            with page.expect_response("**/api/token/") as answer:
+                page.get_by_role("button", name="Log in").click()
+            if answer.value.status != 429 or time.monotonic() > deadline:
+                break
+            time.sleep(int(answer.value.header_value("retry-after") or 5))
+        expect(page.get_by_role("heading", name=f"Logged in as {username}")).to_be_visible()
+
+    return log_in
+
+
+@pytest.fixture
+def context(new_context: Callable[..., BrowserContext]) -> BrowserContext:
+    """Open a visitor."""
+    return new_context()
+
+
+@pytest.fixture
+def page(context: BrowserContext, open_page: Callable[[BrowserContext], Page]) -> Page:
+    """Open the first page, with nobody logged in."""
+    return open_page(context)
+
+
+@pytest.fixture
+def session(page: Page, log_in: Callable[[Page], None]) -> Page:
+    """Open the first page and log in."""
+    log_in(page)
+    return page

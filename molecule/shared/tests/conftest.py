@@ -1,0 +1,219 @@
+"""What the promise tests share: the site's facts, a visitor who looks from outside, and the journal of a host that disappoints.
+
+Works on any inventory: ``pytest molecule/shared/tests --hosts=ansible://all --ansible-inventory=inventory/staging.yml``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from testinfra.host import Host
+
+ROOT = Path(__file__).resolve().parents[3]
+REQUEST_TIMEOUT = 20.0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker that says on which tier a promise holds."""
+    config.addinivalue_line("markers", "tier(name): the promise of this tier's hosts; without it, of every host")
+
+
+@functools.cache
+def facts_of(inventory: str) -> dict[str, Any]:
+    """Facts of every host, rendered by Ansible itself; raises when the inventory cannot be read."""
+    given = os.environ.get("SLIPWAY_FACTS")
+    target = Path(given) if given else ROOT / "build" / f"facts-{os.getpid()}.json"
+    if not given:
+        target.parent.mkdir(exist_ok=True)
+        subprocess.run(
+            [
+                str(Path(sys.executable).with_name("ansible-playbook")),
+                *(["-i", inventory] if inventory else []),
+                str(ROOT / "playbooks/facts.yml"),
+                "-e",
+                f"facts_file={target}",
+            ],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+        )
+    facts: dict[str, Any] = json.loads(target.read_text())
+    if not given:
+        target.unlink()
+    return facts
+
+
+def _inventory(config: pytest.Config) -> str:
+    return str(config.getoption("--ansible-inventory") or "")
+
+
+def _host_name(item: pytest.Item) -> str | None:
+    """Name of the host that an item is parametrized with, or None for a test of no host."""
+    callspec = getattr(item, "callspec", None)
+    backend = callspec.params.get("_testinfra_host") if callspec else None
+    return str(backend).rpartition("://")[2] if backend is not None else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is not a promise of the host: a database's promises are not asked of a web server."""
+    kept, left = [], []
+    for item in items:
+        marker = item.get_closest_marker("tier")
+        name = _host_name(item)
+        if marker is None or name is None or marker.args[0] in facts_of(_inventory(config))["hosts"][name]["groups"]:
+            kept.append(item)
+        else:
+            left.append(item)
+    config.hook.pytest_deselected(items=left)
+    items[:] = kept
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Attach the host's last journal lines to a failure."""
+    outcome = yield
+    report = outcome.get_result()
+    host = getattr(item, "funcargs", {}).get("host")
+    if report.when == "call" and report.failed and isinstance(host, Host):
+        journal = host.run("journalctl --no-pager --lines=40 --output=short-iso --priority=info")
+        report.sections.append((f"journal of {host.backend.hostname}", journal.stdout))
+
+
+@dataclasses.dataclass(frozen=True)
+class Raw:
+    """Answer to bytes sent over a socket; ``status`` is 0 when the connection was closed without one."""
+
+    status: int
+    text: str
+
+
+class Visitor:
+    """Somebody on the network: connects to the host's address, asks for the site's name, trusts the site's CA."""
+
+    def __init__(self, address: str, domain: str, ca: str) -> None:
+        self.address = address
+        self.domain = domain
+        self.context = ssl.create_default_context(cafile=ca or None)
+        self.client = self._client(http2=False)
+
+    def _client(self, *, http2: bool) -> httpx.Client:
+        return httpx.Client(verify=self.context, http2=http2, timeout=REQUEST_TIMEOUT, trust_env=False)
+
+    def request(self, method: str, path: str, *, scheme: str = "https", host: str = "", http2: bool = False, **more: Any) -> httpx.Response:
+        """One request, no redirect followed; ``path`` begins with a slash, ``host`` replaces the Host header."""
+        headers = {"Host": host or self.domain, **more.pop("headers", {})}
+        extensions = {"sni_hostname": self.domain}
+        client = self._client(http2=True) if http2 else self.client
+        address = f"[{self.address}]" if ":" in self.address else self.address
+        return client.request(method, f"{scheme}://{address}{path}", headers=headers, extensions=extensions, **more)
+
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        """GET."""
+        return self.request("GET", path, **more)
+
+    def post(self, path: str, json: Any = None, **more: Any) -> httpx.Response:
+        """POST of a JSON document."""
+        return self.request("POST", path, json=json, **more)
+
+    def handshake(self, name: str | None, **options: Any) -> dict[str, Any]:
+        """A TLS handshake for ``name``; raises ssl.SSLError or OSError when it is refused."""
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        for option, value in options.items():
+            setattr(context, option, value)
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        with (
+            socket.create_connection((self.address, 443), REQUEST_TIMEOUT) as plain,
+            context.wrap_socket(plain, server_hostname=name) as secure,
+        ):
+            return {
+                "version": secure.version(),
+                "cipher": secure.cipher(),
+                "alpn": secure.selected_alpn_protocol(),
+                "certificate": secure.getpeercert(binary_form=True),
+            }
+
+    def raw(self, request: bytes, *, tls: bool = True, port: int | None = None) -> Raw:
+        """Send bytes exactly as they are, for requests that no library would make."""
+        with socket.create_connection((self.address, port or (443 if tls else 80)), REQUEST_TIMEOUT) as plain:
+            stream: socket.socket = self.context.wrap_socket(plain, server_hostname=self.domain) if tls else plain
+            received = b""
+            try:
+                stream.sendall(request)
+                while chunk := stream.recv(65536):
+                    received += chunk
+            except (TimeoutError, ConnectionError, ssl.SSLError):
+                pass
+        text = received.decode(errors="replace")
+        words = text.split(None, 2)
+        return Raw(int(words[1]) if len(words) > 1 and words[0].startswith("HTTP/") else 0, text)
+
+    def can_connect(self, port: int) -> bool:
+        """Whether something accepts a TCP connection from here."""
+        try:
+            with socket.create_connection((self.address, port), 3):
+                return True
+        except OSError:
+            return False
+
+
+@dataclasses.dataclass(frozen=True)
+class User:
+    """Somebody who may log in."""
+
+    username: str
+    password: str
+
+
+@pytest.fixture(scope="session")
+def inventory(pytestconfig: pytest.Config) -> dict[str, Any]:
+    """Facts of every host by its name."""
+    hosts: dict[str, Any] = facts_of(_inventory(pytestconfig))["hosts"]
+    return hosts
+
+
+@pytest.fixture
+def site(host: Host, inventory: dict[str, Any]) -> dict[str, Any]:
+    """What the inventory says of the host under test."""
+    found: dict[str, Any] = inventory[str(host.backend.get_pytest_id()).rpartition("://")[2]]
+    return found
+
+
+@functools.cache
+def visitor_of(address: str, domain: str, ca: str) -> Visitor:
+    """One visitor a site, so that connections are reused as a browser does."""
+    return Visitor(address, domain, ca)
+
+
+@pytest.fixture
+def visitor(site: dict[str, Any]) -> Visitor:
+    """A visitor of the host under test."""
+    return visitor_of(site["address"], site["site_domain"], site["ca"])
+
+
+@pytest.fixture
+def user(site: dict[str, Any]) -> User:
+    """The demo user, whose password was generated on this controller."""
+    return User(site["site_superuser"], Path(site["secrets"], "superuser_password").read_text().strip())
+
+
+@pytest.fixture
+def tokens(visitor: Visitor, user: User) -> dict[str, str]:
+    """A fresh pair of tokens of the demo user."""
+    answer = visitor.post("/api/token/", {"username": user.username, "password": user.password})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, str] = answer.json()
+    return found

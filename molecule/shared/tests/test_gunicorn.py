@@ -1,0 +1,192 @@
+"""The application's service: confined, back after a crash, and never alone responsible for the listening socket."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import re
+import time
+
+import pytest
+
+pytestmark = pytest.mark.tier("app")
+
+
+def unit_of(host, site):
+    """The instance that serves: exactly one."""
+    listed = host.check_output(f"systemctl list-units --plain --no-legend --state=active '{site['site_name']}@*.service'").splitlines()
+    assert len(listed) == 1, listed
+    return listed[0].split()[0]
+
+
+def properties(host, unit, *names):
+    text = host.check_output(f"systemctl show {unit} --property={','.join(names)}")
+    return dict(line.split("=", 1) for line in text.splitlines())
+
+
+def main_pid(host, site):
+    return int(properties(host, unit_of(host, site), "MainPID")["MainPID"])
+
+
+def test_systemd_owns_the_listening_socket(host, site):
+    assert host.run(f"systemctl is-active {site['site_name']}.socket").stdout.strip() == "active"
+    assert properties(host, f"{site['site_name']}.socket", "Listen")["Listen"].startswith(f"/run/{site['site_name']}/gunicorn.sock")
+
+
+def test_only_nginx_may_connect_to_the_socket(host, site):
+    socket = host.file(f"/run/{site['site_name']}/gunicorn.sock")
+    assert (socket.user, socket.group, socket.mode) == ("root", "www-data", 0o660)
+
+
+def test_nobody_else_may_connect_to_the_socket(host, site):
+    attempt = (
+        f"setpriv --reuid=nobody --regid=nogroup --clear-groups python3 -c \"import socket; "
+        f"socket.socket(socket.AF_UNIX).connect('/run/{site['site_name']}/gunicorn.sock')\""
+    )
+    refused = host.run(attempt)
+    assert refused.rc != 0
+    assert "PermissionError" in refused.stderr
+
+
+def test_it_runs_as_the_sites_own_account(host, site):
+    status = host.file(f"/proc/{main_pid(host, site)}/status").content_string
+    account = host.user(site["site_name"])
+    assert re.search(rf"^Uid:\s+{account.uid}\s", status, re.MULTILINE)
+    assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE)
+    assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
+
+
+def test_the_unit_is_exposed_no_more_than_it_must_be(host, site):
+    report = host.check_output(f"systemd-analyze security --no-pager {unit_of(host, site)}")
+    exposure = float(re.search(r"Overall exposure level.*?([0-9.]+)", report).group(1))
+    assert exposure <= 1.3
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "touch /srv/{site}/current/promise",
+        "touch /etc/promise",
+        "touch /usr/promise",
+        "cat /etc/slipway/{site}/credentials/SECRET_KEY",
+        "cat /etc/slipway/{site}/tls/current/privkey.pem",
+        "cat /etc/shadow",
+        "ls /root",
+        "ls /home/.",
+        "unshare --user true",
+        "mount -t tmpfs tmpfs /mnt",
+        "dmesg",
+        "chmod u+s /tmp/promise",
+    ],
+)
+def test_the_service_cannot_reach_what_it_need_not(host, site, attempt):
+    """Runs in the namespaces and with the limits of the service itself, by a transient unit with the same settings."""
+    unit = unit_of(host, site)
+    name = "promise-escape"
+    host.run(f"cp $(systemctl show {unit} -P FragmentPath) /run/systemd/system/{name}@.service")
+    release = unit.split("@")[1].removesuffix(".service")
+    command = attempt.format(site=site["site_name"])
+    script = (
+        f"mkdir -p /run/systemd/system/{name}@.service.d && printf '[Unit]\\nRequires=\\nAfter=\\n[Service]\\nType=oneshot\\nRestart=no\\n"
+        f"Sockets=\\nRuntimeDirectory=promise\\nExecStart=\\nExecStart=/bin/sh -c \"touch /tmp/promise; {command}\"\\n' "
+        f"> /run/systemd/system/{name}@.service.d/promise.conf && systemctl daemon-reload"
+    )
+    assert host.run(script).rc == 0
+    refused = host.run(f"systemctl start {name}@{release}.service")
+    host.run(
+        f"systemctl reset-failed {name}@{release}.service; rm -r /run/systemd/system/{name}@.service /run/systemd/system/{name}@.service.d;"
+        " systemctl daemon-reload"
+    )
+    assert refused.rc != 0, f"{command} was allowed"
+
+
+def test_secrets_are_in_no_process_list_and_no_environment(host, site):
+    pid = main_pid(host, site)
+    keys = host.check_output(f"cat /etc/slipway/{site['site_name']}/credentials/*")
+    seen = host.check_output(f"cat /proc/{pid}/cmdline /proc/{pid}/environ | tr '\\0' '\\n'; systemctl show {unit_of(host, site)}")
+    secret = host.check_output(f"cat /etc/slipway/{site['site_name']}/credentials/SECRET_KEY")
+    assert len(secret) >= 50
+    assert secret in keys
+    assert secret not in seen
+
+
+@pytest.mark.parametrize("account", ["www-data", "nobody"])
+def test_secrets_are_not_for_others(host, site, account):
+    refused = host.run(f"setpriv --reuid={account} --clear-groups cat /etc/slipway/{site['site_name']}/credentials/SECRET_KEY")
+    assert "Permission denied" in refused.stderr
+
+
+def test_the_application_cannot_change_its_own_code(host, site):
+    refused = host.run(f"setpriv --reuid={site['site_name']} --clear-groups touch /srv/{site['site_name']}/current/app/promise")
+    assert refused.rc != 0
+
+
+def test_no_secret_is_in_the_journal(host, site):
+    name = site["site_name"]
+    found = host.run(
+        f"for f in /etc/slipway/{name}/credentials/*_KEY; do journalctl --no-pager | grep --fixed-strings --count --file=$f; done"
+    )
+    assert set(found.stdout.split()) == {"0"}
+
+
+@pytest.mark.tier("web")
+def test_every_answer_names_its_release(host, site, visitor):
+    release = host.check_output(f"readlink /srv/{site['site_name']}/current").removeprefix("releases/")
+    assert visitor.get("/healthz").headers["x-release"] == release
+    assert unit_of(host, site) == f"{site['site_name']}@{release}.service"
+
+
+def test_the_release_runs_its_own_python_packages(host, site):
+    release = host.check_output(f"readlink -f /srv/{site['site_name']}/current")
+    assert host.check_output(f"tr '\\0' ' ' < /proc/{main_pid(host, site)}/cmdline").startswith(f"{release}/venv/bin/python ")
+
+
+def test_packages_are_compiled_when_the_release_is_built(host, site):
+    """A venv that the service cannot write never gets its bytecode later, and pays for it at each start."""
+    packages = f"/srv/{site['site_name']}/current/venv/lib/python3*/site-packages/django/core"
+    assert int(host.check_output(f"ls {packages}/__pycache__/*.pyc | wc -l")) > 5
+
+
+@pytest.mark.tier("web")
+@pytest.mark.parametrize("victim", ["master", "worker"])
+def test_a_killed_process_is_replaced_at_once(host, site, visitor, victim):
+    pid = main_pid(host, site)
+    target = pid if victim == "master" else int(host.check_output(f"pgrep --parent {pid} | head -n 1"))
+    host.check_output(f"kill -9 {target}")
+    started = time.monotonic()
+    while visitor.get("/healthz").status_code != 200:
+        assert time.monotonic() - started < 15, "it does not come back"
+        time.sleep(0.1)
+
+
+@pytest.mark.tier("web")
+def test_no_request_is_lost_while_the_service_restarts(host, site, visitor):
+    unit = unit_of(host, site)
+    answers = []
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        restart = pool.submit(host.run, f"systemctl restart {unit}")
+        while not restart.done() or len(answers) < 20:
+            answers.append(visitor.get("/healthz").status_code)
+    assert restart.result().rc == 0
+    assert set(answers) == {200}
+
+
+def test_a_slower_stop_than_any_request_is_allowed(host, site):
+    seconds = properties(host, unit_of(host, site), "TimeoutStopUSec")["TimeoutStopUSec"]
+    assert seconds == "45s"
+
+
+@pytest.mark.tier("web")
+def test_a_release_that_cannot_start_meets_nobody(host, site, visitor):
+    """A copy of the live release with a broken URLconf is refused by its own self-test, while the old one answers."""
+    name = site["site_name"]
+    live = host.check_output(f"readlink -f /srv/{name}/current")
+    broken = f"/srv/{name}/releases/29991231T000000Z-promise"
+    host.check_output(f"cp -a {live} {broken} && echo 'import nothing_of_that_name' >> $(readlink -f {broken}/project)/config/urls.py")
+    refused = host.run(f"systemctl start {name}@29991231T000000Z-promise.service")
+    during = visitor.get("/healthz").status_code
+    journal = host.check_output(f"journalctl --no-pager --output=cat --unit={name}@29991231T000000Z-promise.service")
+    host.run(f"systemctl stop {name}@29991231T000000Z-promise.service; systemctl reset-failed {name}@29991231T000000Z-promise.service")
+    host.check_output(f"rm -r {broken}")
+    assert refused.rc != 0
+    assert during == 200
+    assert "nothing_of_that_name" in journal
