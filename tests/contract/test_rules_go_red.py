@@ -371,6 +371,8 @@ def test_misspelling_any_name_of_this_repositorys_inventory_goes_red(root: Path)
             if name.startswith(("ansible_", "__")):
                 continue
             misspelt = Tree(root)
+            # What was read already (the specs, the playbooks) need not be read again for each name.
+            vars(misspelt).update(vars(tree))
             vars(misspelt)["variables"] = {
                 **tree.variables,
                 path: {(f"{key}e" if key == name else key): value for key, value in variables.items()},
