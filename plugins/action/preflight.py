@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible import context
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.inventory.helpers import sort_groups
 from ansible.plugins.action import ActionBase
@@ -18,6 +19,7 @@ from ansible_collections.slipway.django.plugins.plugin_utils.inventory_files imp
     Source,
     embedded,
     read_source,
+    typed,
 )
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight import inventory_problems, report
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_host import Limits, host_problems
@@ -122,7 +124,9 @@ class ActionModule(ActionBase):
                     sources += self._sources(Path(directory).resolve() / kind, entity)
         # Ansible adds these two to every host.
         own = [name for name in (known.vars if known else {}) if name not in ("inventory_file", "inventory_dir")]
-        sources += [embedded(inventory_file, own), embedded(COMMAND_LINE, self._extra_vars())]
+        extra = [str(name) for name in self._task.get_variable_manager().extra_vars]
+        arguments = [str(argument) for argument in context.CLIARGS.get("extra_vars") or ()]
+        sources += [embedded(inventory_file, own), embedded(COMMAND_LINE, extra, typed(arguments, extra))]
         environments = [name for name in (*ENVIRONMENTS, stage) if name in variables["group_names"]]
         return Files(
             sources=tuple(sources),
@@ -142,9 +146,6 @@ class ActionModule(ActionBase):
                 encrypted=path.read_bytes().startswith(b"$ANSIBLE_VAULT"),
                 mode=path.stat().st_mode,
             )
-
-    def _extra_vars(self) -> list[str]:
-        return [str(name) for name in self._task.get_variable_manager().extra_vars]
 
     def _group_directories(self, files: Files) -> list[str]:
         beside = Path(files.directory) / "group_vars"

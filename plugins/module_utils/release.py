@@ -59,7 +59,7 @@ for step in request["steps"]:
             print("slipway-failed-step:" + step["name"], file=sys.stderr)
             raise
     except BaseException:
-        traceback.print_exc()
+        traceback.print_exc(limit=-4, chain=False)
         print("slipway-failed-step:" + step["name"], file=sys.stderr)
         sys.exit(1)
 '''

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,6 +101,12 @@ def _literals(name: str, node: yaml.Node) -> set[str]:
     return set()
 
 
-def embedded(path: str, names: Iterable[str]) -> Source:
+def embedded(path: str, names: Iterable[str], literals: Iterable[str] = ()) -> Source:
     """Variables written into the inventory file itself, or given on the command line."""
-    return Source(path, dict.fromkeys(names))
+    return Source(path, dict.fromkeys(names), frozenset(literals))
+
+
+def typed(arguments: Iterable[str], names: Iterable[str]) -> list[str]:
+    """Which of these names the arguments of -e spell out, instead of naming a file that sets them."""
+    words = {word for text in arguments if not text.startswith("@") for word in re.findall(r"\w+", text)}
+    return [name for name in names if name in words]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_groups import group_problems
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_model import Inventory, Problem
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_names import unknown_groups, unknown_names
-from ansible_collections.slipway.django.plugins.plugin_utils.preflight_secrets import secret_problems
+from ansible_collections.slipway.django.plugins.plugin_utils.preflight_secrets import held_secrets, secret_problems
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_site import site_problems
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_source import source_problems
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_types import type_problems
@@ -15,6 +16,20 @@ from ansible_collections.slipway.django.plugins.plugin_utils.preflight_types imp
 
 def inventory_problems(inventory: Inventory, directories: Collection[str] = ()) -> Iterator[Problem]:
     """Every problem that the inventory alone shows; ``directories`` are the names found in group_vars."""
+    for problem in _all(inventory, directories):
+        yield replace(problem, what=without_secrets(problem.what, inventory))
+
+
+def without_secrets(text: str, inventory: Inventory) -> str:
+    """The text with every secret blotted out: Ansible's own words about an expression may quote its values."""
+    for value in held_secrets(inventory).values():
+        # A shorter one is refused anyway, and may be a word of our own sentence.
+        if isinstance(value, str) and len(value) >= 12:
+            text = text.replace(value, "(hidden)")
+    return text
+
+
+def _all(inventory: Inventory, directories: Collection[str]) -> Iterator[Problem]:
     yield from unknown_names(inventory)
     yield from unknown_groups(inventory, directories)
     yield from group_problems(inventory)

@@ -7,7 +7,7 @@ collects their input from Ansible.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,6 +87,11 @@ class Inventory:
         """A fact's value when it is a list, else an empty one."""
         value = self.values.get(name)
         return value if isinstance(value, list) else []
+
+    def mentions(self, name: str, others: Iterable[str]) -> bool:
+        """Whether the unevaluated value of ``name`` refers to one of the other names."""
+        words = set(re.findall(r"[A-Za-z_][A-Za-z0-9_]*", self.raw.get(name, "")))
+        return not words.isdisjoint(others)
 
     def where(self, name: str) -> str:
         """The file to edit for ``name``."""

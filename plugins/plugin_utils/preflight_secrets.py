@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.slipway.django.plugins.plugin_utils.inventory_files import COMMAND_LINE, Source
+from ansible_collections.slipway.django.plugins.plugin_utils.inventory_files import COMMAND_LINE
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_model import Inventory, Problem, Unresolved
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_site import VARIABLE
 
@@ -40,7 +40,7 @@ URL_SAFE = re.compile(r"[A-Za-z0-9._~-]+")
 def secret_problems(inventory: Inventory) -> Iterator[Problem]:
     """All problems of site_secrets, of the passwords between tiers and of people, and of the files that hold them."""
     yield from _names(inventory)
-    held = _held_by(inventory)
+    held = held_secrets(inventory)
     yield from _no_vault(inventory, held)
     seen: dict[str, str] = {}
     for path, value in held.items():
@@ -61,7 +61,7 @@ def secret_problems(inventory: Inventory) -> Iterator[Problem]:
     yield from _readable(inventory)
 
 
-def _held_by(inventory: Inventory) -> dict[str, Any]:
+def held_secrets(inventory: Inventory) -> dict[str, Any]:
     """Every secret of the site by where it is: ``site_secrets.NAME``, a password's fact, the first user's password."""
     held = {f"site_secrets.{name}": value for name, value in inventory.mapping("site_secrets").items()}
     for fact, tier in PASSWORDS.items():
@@ -136,9 +136,14 @@ def _no_vault(inventory: Inventory, held: Mapping[str, Any]) -> Iterator[Problem
     lacking = [name for name in dict.fromkeys(missing) if name.startswith("vault_") and not _meant(inventory, name)]
     if lacking and not vault.is_file():
         shown = inventory.files.shown(str(vault))
-        what = f"There are no secrets for {inventory.files.environment}: {', '.join(lacking)} are not defined."
-        fix = f"Copy {shown}.example to {shown}, replace every value, then run: ansible-vault encrypt {shown}"
-        yield Problem(what, fix, shown)
+        example = vault.with_name(f"{vault.name}.example")
+        what = f"There are no secrets for {inventory.files.environment}: not defined are {', '.join(lacking)}."
+        fix = (
+            f"Copy {shown}.example to {shown} and replace every value"
+            if example.is_file()
+            else f"Write them into {shown}, each made with openssl rand -hex 48"
+        )
+        yield Problem(what, f"{fix}, then run: ansible-vault encrypt {shown}", shown)
 
 
 def _undefined(inventory: Inventory, path: str, value: Unresolved, where: str) -> Iterator[Problem]:
@@ -164,13 +169,16 @@ def _meant(inventory: Inventory, missing: str) -> str | None:
 
 def _readable(inventory: Inventory) -> Iterator[Problem]:
     for source in inventory.files.sources:
-        if source.encrypted:
+        held = sorted(place for place in source.literals if is_secret(place))
+        if source.encrypted or not held:
             continue
         shown = inventory.files.shown(source.path)
-        held = sorted(_held(source))
-        if not held:
-            continue
-        if inventory.is_real and source.path.rsplit("/", 1)[-1].startswith("vault."):
+        if source.path == COMMAND_LINE:
+            what = (
+                f"The command line holds {', '.join(held)}, and this controller's process list shows it to everybody."
+            )
+            yield Problem(what, "Put the value into an encrypted vault.yml.", shown)
+        elif inventory.is_real and source.path.rsplit("/", 1)[-1].startswith("vault."):
             what = f"{shown} is not encrypted, and holds the secrets of a real environment."
             yield Problem(what, f"Run: ansible-vault encrypt {shown}", shown)
         elif inventory.is_real:
@@ -182,9 +190,6 @@ def _readable(inventory: Inventory) -> Iterator[Problem]:
             yield Problem(what, f"Run: chmod 600 {shown}", shown)
 
 
-def _held(source: Source) -> Iterator[str]:
-    if source.path == COMMAND_LINE:
-        return
-    for place in source.literals:
-        if place.startswith(("vault_", "site_secrets.")) or place in (*PASSWORDS, "site_superuser.password"):
-            yield place
+def is_secret(place: str) -> bool:
+    """Whether what is written at this place of a variables file must be kept secret."""
+    return place.startswith(("vault_", "site_secrets.")) or place in (*PASSWORDS, "site_superuser.password")

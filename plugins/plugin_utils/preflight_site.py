@@ -63,7 +63,7 @@ def host_name_fault(name: str) -> str | None:
     if name != name.lower():
         return f"has capital letters; write {name.lower()}"
     if not name.isascii():
-        return f"has letters outside ASCII; write {_punycode(name)}"
+        return "has letters outside ASCII; write its xn-- form"
     if "*" in name:
         return "is a wildcard; list each name"
     labels = name.split(".")
@@ -72,13 +72,6 @@ def host_name_fault(name: str) -> str | None:
     if len(labels) < 2 or len(name) > 253 or not all(LABEL.fullmatch(label) for label in labels):
         return "is not a full host name, such as www.mysite.org"
     return None
-
-
-def _punycode(name: str) -> str:
-    try:
-        return name.encode("idna").decode()
-    except UnicodeError:
-        return "its xn-- form"
 
 
 def _name(inventory: Inventory) -> Iterator[Problem]:

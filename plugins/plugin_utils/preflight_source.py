@@ -103,7 +103,7 @@ def _modules(inventory: Inventory, project: Path) -> Iterator[Problem]:
             yield Problem(what, "Write it as config.wsgi:application.", where)
         elif file is None:
             yield Problem(f"site_wsgi: {project} has no module {module}.", "Correct the name.", where)
-        elif attribute.split(".")[0] not in names_of(file):
+        elif names_of(file).isdisjoint({attribute.split(".")[0], "*"}):
             what = f"site_wsgi: {file} defines no {attribute}."
             yield Problem(what, "Correct the part after the colon; Django's own wsgi.py says application.", where)
 
@@ -119,7 +119,7 @@ def module_file(project: Path, name: str) -> Path | None:
 
 
 def names_of(file: Path) -> set[str]:
-    """Every name that a Python file binds; a file that cannot be parsed binds none."""
+    """Every name that a Python file binds, ``*`` for a star import; a file that cannot be parsed binds none."""
     try:
         tree = ast.parse(file.read_text(errors="replace"))
     except SyntaxError:
@@ -128,7 +128,7 @@ def names_of(file: Path) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.ImportFrom | ast.Import):
             names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}

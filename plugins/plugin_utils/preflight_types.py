@@ -46,24 +46,20 @@ def type_problems(inventory: Inventory) -> Iterator[Problem]:
     for site_first in (True, False):
         for option in inventory.options.values():
             if (option.role == "site") == site_first and _is_due(inventory, option, told):
-                found = list(_variable_problems(inventory, option, told))
-                if found:
-                    told.add(option.name)
-                yield from found
+                yield from _variable_problems(inventory, option, told)
 
 
 def _is_due(inventory: Inventory, option: Option, told: set[str]) -> bool:
     if option.role == "site":
         return True
-    raw = inventory.raw.get(option.name, "")
     tier = TIER_OF.get(option.role)
     return (
         option.name in inventory.values
         and (tier is None or tier in inventory.group_names)
         # The fault of a fact would be told again for each variable that is wired to it.
-        and not any(name in raw for name in told)
+        and not inventory.mentions(option.name, told)
         # What a role takes from the host is not known yet.
-        and not any(word in raw for word in ("ansible_facts", "slipway_host"))
+        and not inventory.mentions(option.name, ("ansible_facts", "slipway_host"))
     )
 
 
@@ -76,35 +72,47 @@ def _variable_problems(inventory: Inventory, option: Option, told: set[str]) -> 
     value = inventory.values[name]
     hidden = name in SENSITIVE or option.spec.get("no_log") or "secret" in inventory.raw.get(name, "")
     unresolved = _unresolved(name, value)
+    found = [] if unresolved else list(_mismatches(name, value, option.spec, show=not hidden))
     if unresolved:
         yield from _evaluation_problems(inventory, name, unresolved, told)
-        return
-    found = list(_mismatches(name, value, option.spec, show=not hidden))
-    for what, fix in found:
-        yield Problem(what, fix, where)
-    if not found:
-        for message in ArgumentSpecValidator({name: dict(option.spec)}).validate({name: value}).error_messages:
+    elif found:
+        yield from (Problem(what, fix, where) for what, fix in found)
+    else:
+        validator = ArgumentSpecValidator({name: dict(option.spec)})
+        found = [(message, "") for message in validator.validate({name: value}).error_messages]
+        for message, _ in found:
             yield Problem(f"{name} is refused: {_sentence(option)}" if hidden else message, f"Correct {name}.", where)
+    if unresolved or found:
+        told.add(name)
 
 
 def _evaluation_problems(
     inventory: Inventory, name: str, unresolved: dict[str, Unresolved], told: set[str]
 ) -> Iterator[Problem]:
-    # Undefined secrets are told by the checks of the secrets, each once and with the way to create the vault.
     for path, reason in unresolved.items():
-        if reason.missing.startswith("vault_") or reason.missing in told or path.startswith(SECRETS):
-            continue
-        if reason.missing in inventory.options and inventory.options[reason.missing].spec.get("required"):
+        if _is_told(inventory, name, path, reason, told):
             continue
         if reason.missing:
             told.add(reason.missing)
             close = difflib.get_close_matches(reason.missing, [*inventory.files.names(), *inventory.options], n=1)
             fix = f"Set {reason.missing}, or correct its name" + (f": did you mean {close[0]}?" if close else ".")
             yield Problem(f"{path} needs {reason.missing}, which is not defined.", fix, inventory.where(name))
-        # The fault of one fact would be told again for each that is computed from it.
-        elif not any(fact in inventory.raw.get(name, "") for fact in told):
+        else:
             what = f"{path} cannot be evaluated: {reason.reason}"
             yield Problem(what, "Correct the expression.", inventory.where(name))
+
+
+def _is_told(inventory: Inventory, name: str, path: str, reason: Unresolved, told: set[str]) -> bool:
+    """Whether the cause has, or will have, a message of its own."""
+    needed = inventory.options.get(reason.missing)
+    return (
+        # The checks of the secrets tell of these, with the way to create the vault.
+        reason.missing.startswith("vault_")
+        or path.startswith(SECRETS)
+        or reason.missing in told
+        or bool(needed and needed.spec.get("required"))
+        or inventory.mentions(name, told)
+    )
 
 
 def _unresolved(path: str, value: Any) -> dict[str, Unresolved]:
