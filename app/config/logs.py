@@ -26,7 +26,7 @@ _SECRET_SHAPES = [
     # The password in user:password@host.
     (re.compile(r"(://[^\s:/@]*:)[^\s@]+@"), rf"\1{HIDDEN}@"),
     (
-        re.compile(r"(?i)\b(password|passwd|secret|sessionid|csrftoken)(\W{1,4})[^\s\"'&,;)]+"),
+        re.compile(r"(?i)\b(password|passwd|secret|sessionid|csrftoken)(\W?\s?[=:]\s?\W?)[^\s\"'&,;)]+"),
         rf"\1\2{HIDDEN}",
     ),
 ]

@@ -1,7 +1,6 @@
 """What most tests need."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +71,8 @@ def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _quick_passwords_and_empty_cache(settings: Any) -> Iterator[None]:
+def _quick_passwords_and_empty_cache(settings: Any) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    cache.clear()
-    yield
     cache.clear()
 
 

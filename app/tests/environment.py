@@ -5,6 +5,7 @@ import secrets
 import tempfile
 from pathlib import Path
 
+RELEASE = "20261122T031500Z-1a2b3c4d5e6f"
 STATIC_ROOT = Path(tempfile.mkdtemp(prefix="slipway-static-"))
 os.environ.update(
     {
@@ -14,7 +15,7 @@ os.environ.update(
         "ALLOWED_HOSTS": "app.test",
         "CSRF_TRUSTED_ORIGINS": "https://app.test",
         "STATIC_ROOT": str(STATIC_ROOT),
-        "RELEASE_ID": "20261122T031500Z-1a2b3c4d5e6f",
+        "RELEASE_ID": RELEASE,
         "LOG_LEVEL": "INFO",
         "DEBUG": "0",
     }
