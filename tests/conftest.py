@@ -18,6 +18,13 @@ def pytest_configure() -> None:
     os.environ["ANSIBLE_NOCOLOR"] = "1"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """With -n, give each worker whole files: a playbook that many tests of a file look at is then run once."""
+    if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
+        config.option.dist = "loadscope"
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """A run that found no test proves nothing: pytest says so with status 5, and a worker must not hide it."""
     if session.testscollected == 0 and exitstatus == pytest.ExitCode.OK and not hasattr(session.config, "workerinput"):
