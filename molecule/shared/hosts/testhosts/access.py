@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import socket
 import time
 from pathlib import Path
@@ -59,10 +62,6 @@ def remember(host: Host, keys: list[str]) -> None:
         partial.rename(KNOWN_HOSTS)
 
 
-def is_known(host: Host) -> bool:
-    return KNOWN_HOSTS.exists() and f"{host.address} " in KNOWN_HOSTS.read_text()
-
-
 def name_on_this_machine(host: Host, *, present: bool) -> None:
     """Add the host's domain names to /etc/hosts, or take them out."""
     before = ETC_HOSTS.read_text() if ETC_HOSTS.exists() else ""
@@ -73,8 +72,11 @@ def name_on_this_machine(host: Host, *, present: bool) -> None:
 
 
 def ssh_command(host: Host, command: list[str]) -> list[str]:
+    """The ssh command line for a host. A user's own ssh configuration has no say in it."""
     return [
         "ssh",
+        "-F",
+        "none",
         "-i",
         str(KEY),
         "-o",
@@ -88,6 +90,11 @@ def ssh_command(host: Host, command: list[str]) -> list[str]:
         f"root@{host.address}",
         *command,
     ]
+
+
+def can_log_in(host: Host) -> bool:
+    """Whether our key opens the host and the host is the one we know."""
+    return answers(host) and run(ssh_command(host, ["true"]), check=False, timeout=30).returncode == 0
 
 
 def answers(host: Host, timeout: float = 1.0) -> bool:
@@ -106,3 +113,19 @@ def wait_for_ssh(host: Host, seconds: float = 30) -> None:
         if time.monotonic() > deadline:
             raise HostsError(f"{host.name} booted, but nobody answers on {host.address} port 22.")
         time.sleep(0.1)
+
+
+def close_connections(host: Host) -> None:
+    """End the ssh clients that are connected to a host which is going away.
+
+    Ansible and Testinfra keep a connection open for minutes (ControlPersist). Left alone it would be taken
+    for one to the host's successor at the same address, and hang. ssh removes its control socket as it ends.
+    """
+    listed = run(["ss", "--no-header", "--tcp", "--processes", "dst", host.address], check=False)
+    for process in ssh_clients(listed.stdout):
+        os.kill(process, signal.SIGTERM)
+
+
+def ssh_clients(listed: str) -> list[int]:
+    """The ssh clients in the answer of `ss --processes`: `users:(("ssh",pid=1234,fd=3))`."""
+    return sorted({int(process) for process in re.findall(r'\("ssh",pid=(\d+),', listed)})

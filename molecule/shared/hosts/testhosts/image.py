@@ -11,11 +11,14 @@ import hashlib
 import json
 import os
 import platform
+import re
+import shutil
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from testhosts import machine
-from testhosts.engine import Engine, run
+from testhosts.engine import Engine, root_script, run
 from testhosts.errors import HostsError
 
 REPOSITORY = "localhost/slipway/debian"
@@ -54,17 +57,23 @@ ExecStart=/usr/bin/ssh-keygen -A
 WantedBy=multi-user.target
 """
 
-# Run by mmdebstrap with the new root as $1. A container has no kernel modules to load and no consoles, and
-# the name resolution that mmdebstrap copied from this machine is not the host's.
+# Run by mmdebstrap with the new root as $1. A container has no kernel modules to load and no consoles. The name
+# resolution and the apt proxy that mmdebstrap put there are this machine's, not the host's.
 CUSTOMIZE = f"""\
 set -eu
-rm -f "$1"/etc/ssh/ssh_host_* "$1"/etc/resolv.conf "$1"/etc/hostname
+rm -f "$1"/etc/ssh/ssh_host_* "$1"/etc/resolv.conf "$1"/etc/hostname "$1"/etc/apt/apt.conf.d/99mmdebstrap
 cat > "$1/etc/systemd/system/ssh-host-keys.service" <<'UNIT'
 {HOST_KEYS_UNIT}UNIT
 chroot "$1" systemctl enable ssh-host-keys.service
 chroot "$1" systemctl mask systemd-modules-load.service console-getty.service getty.target
 """
 
+# Where mmdebstrap unpacks; emptied before and after, because a killed run cleans up nothing.
+WORK = Path("/var/cache/slipway-hosts")
+
+CODENAMES = ("bullseye", "bookworm", "trixie", "forky", "sid")
+TARGET = "$(ORIGIN) $(RELEASE) $(REPO_URI)"
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy")
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
 DEFAULT_SECURITY_MIRROR = "http://security.debian.org/debian-security"
 
@@ -93,16 +102,19 @@ def cache_directory() -> Path:
 def sources(suite: str, targets: str) -> list[str]:
     """The apt source lines for `suite`, from the mirrors that this machine's apt uses.
 
-    `targets` is the answer of `apt-get indextargets`, a line `<uri> <codename>` for each source. A machine
-    that is not Debian, or has no apt, gets Debian's own mirrors.
+    `targets` has a line `<origin> <release> <uri>` for each of its sources. The origin is known only once
+    the lists were fetched; before that a mirror is told by its path. A machine that is not Debian, or has no
+    apt, gets Debian's own mirrors.
     """
     mirror, security = DEFAULT_MIRROR, DEFAULT_SECURITY_MIRROR
-    codenames = ("bullseye", "bookworm", "trixie", "forky", "sid")
     for line in targets.splitlines():
-        uri, _, codename = line.partition(" ")
-        if codename in codenames:
+        origin, release, uri = line.split(" ", 2)
+        path = uri.rstrip("/").rpartition("/")[2]
+        if origin != "Debian" and not (origin.startswith("$") and path in ("debian", "debian-security")):
+            continue
+        if release in CODENAMES:
             mirror = uri
-        elif codename.removesuffix("-security") in codenames:
+        elif release.removesuffix("-security") in CODENAMES:
             security = uri
     return [
         f"deb {mirror} {suite} main",
@@ -111,25 +123,31 @@ def sources(suite: str, targets: str) -> list[str]:
     ]
 
 
-def index_targets() -> str:
-    """This machine's Debian sources, in the form that `sources` reads."""
-    try:
-        answer = run(
-            ["apt-get", "indextargets", "Created-By: Packages", "Origin: Debian", "--format", "$(REPO_URI) $(CODENAME)"],
-            check=False,
-        )
-    except FileNotFoundError:
+def proxies(configuration: str) -> list[str]:
+    """The proxy settings in the answer of `apt-config dump`, as apt options."""
+    return re.findall(r'^(Acquire::https?::Proxy\S* ".+");$', configuration, flags=re.MULTILINE)
+
+
+def ask_apt(*command: str) -> str:
+    """What this machine's apt says; nothing on a machine without apt."""
+    if not shutil.which(command[0]):
         return ""
-    return answer.stdout
+    return run(list(command), check=False).stdout
 
 
-def mmdebstrap_command(suite: str, target: Path, lines: list[str]) -> list[str]:
+def mmdebstrap_command(suite: str, target: Path, lines: list[str], options: list[str]) -> list[str]:
+    """The command that makes `target`, a tarball, from the source `lines` with further apt `options`."""
+    inherited = [f"{name}={os.environ[name]}" for name in PROXY_VARIABLES if name in os.environ]
     return [
         *machine.as_root(),
+        "env",
+        f"TMPDIR={WORK / suite}",
+        *inherited,
         "mmdebstrap",
         "--mode=root",
         "--variant=minbase",
         f"--include={','.join(PACKAGES)}",
+        *(f"--aptopt={option}" for option in options),
         f"--customize-hook={CUSTOMIZE}",
         suite,
         str(target),
@@ -170,13 +188,21 @@ def obtain(engine: Engine, suite: str, say: Callable[[str], None]) -> str:
 
 
 def build_tarball(suite: str, tarball: Path, say: Callable[[str], None]) -> None:
-    """Make the tarball under another name and rename it, so that half of one is never taken for whole."""
+    """Make the tarball under another name and rename it, so that half of one is never taken for whole.
+
+    The other name is new each time: a killed run's mmdebstrap may live on and write to its own.
+    """
     machine.require(["mmdebstrap"])
+    say(f"{suite}: building the image from Debian's packages (a minute or so, once)")
     tarball.parent.mkdir(parents=True, exist_ok=True)
-    say(f"{suite}: building the image from Debian's packages (a minute or two, once)")
-    partial = tarball.with_name(f".partial-{tarball.name}")
-    partial.unlink(missing_ok=True)
-    run(mmdebstrap_command(suite, partial, sources(suite, index_targets())), timeout=1800)
+    for leftover in tarball.parent.glob(f".partial-{suite}-*"):
+        leftover.unlink()
+    partial = tarball.with_name(f".partial-{tarball.stem}-{uuid.uuid4().hex}.tar")
+    lines = sources(suite, ask_apt("apt-get", "indextargets", "Created-By: Packages", "--format", TARGET))
+    options = proxies(ask_apt("apt-config", "dump"))
+    root_script(f'rm -rf --one-file-system "{WORK}/$1" && mkdir -p "{WORK}/$1"', suite)
+    run(mmdebstrap_command(suite, partial, lines, options), timeout=1800)
+    root_script(f'rm -rf --one-file-system "{WORK}/$1"', suite)
     partial.rename(tarball)
 
 
@@ -195,3 +221,12 @@ def images(engine: Engine) -> list[str]:
     """The names of all images made here."""
     listed = engine.podman("images", "--filter", f"reference={REPOSITORY}", "--format", "{{.Repository}}:{{.Tag}}")
     return listed.stdout.split()
+
+
+def forget_all(engine: Engine) -> None:
+    """Remove every image and everything in the cache."""
+    for image in images(engine):
+        engine.podman("rmi", "--force", image)
+    for kept in cache_directory().glob("*.tar"):
+        kept.unlink()
+    root_script(f"rm -rf --one-file-system {WORK}")

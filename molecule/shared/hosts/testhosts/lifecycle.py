@@ -7,15 +7,26 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
-from testhosts import access, image, machine
-from testhosts.engine import Engine
+from testhosts import access, image, machine, network
+from testhosts.engine import Engine, monitors
 from testhosts.errors import HostsError
-from testhosts.table import GATEWAY, HOSTS, NETWORK, SUBNET, Host
+from testhosts.table import HOSTS, NETWORK, Host
 
 LABEL = "slipway.host"
+SUITE_LABEL = "slipway.suite"
 BOOT_SECONDS = 90
+
+# Mounts are shared on a real host, where systemd itself sees to it (a unit's credentials need that); in a container
+# it leaves them as they are. The kernel, though, is this machine's own. systemd and sysctl.d would set it up as they
+# see fit, so of its settings only those of the host's own network can be written, as is usual in containers.
+INIT = """
+mount --make-rshared /
+mount --bind /proc/sys /proc/sys
+mount --bind /proc/sys/net /proc/sys/net
+mount -o remount,bind,ro /proc/sys
+exec /lib/systemd/systemd
+"""
 
 # Run on the host as it boots, with our public key on standard input. Prints the host's public keys.
 # `is-system-running --wait` fails at once while D-Bus is not there yet, hence the loop.
@@ -39,26 +50,32 @@ cut -d ' ' -f 1,2 /etc/ssh/ssh_host_*_key.pub
 
 
 def say(message: str) -> None:
+    """Tell how far we are."""
     print(f"hosts | {message}", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
 class Container:
-    """What podman says about one of our containers, and whether that is true."""
+    """What podman says about one of our containers."""
 
     name: str
+    identity: str
     state: str
-    pid: int
+    suite: str
 
     @property
-    def runs(self) -> bool:
+    def claims_to_run(self) -> bool:
         """Podman does not notice when somebody ends a container's processes behind its back."""
-        if self.state != "running":
-            return False
-        try:
-            return Path(f"/proc/{self.pid}/comm").read_text().strip() == "systemd"
-        except OSError:
-            return False
+        return self.state == "running"
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it only claims to run: the process that watches over it is gone."""
+        return self.claims_to_run and self.name not in monitors().values()
+
+    def describe(self) -> str:
+        """One word for the list."""
+        return "running" if self.claims_to_run and not self.is_dead else "stopped"
 
 
 def containers(engine: Engine) -> dict[str, Container]:
@@ -67,8 +84,10 @@ def containers(engine: Engine) -> dict[str, Container]:
         return {}
     listed = engine.podman("ps", "--all", "--filter", f"label={LABEL}", "--format", "json")
     return {
-        entry["Labels"][LABEL]: Container(entry["Names"][0], entry["State"], entry["Pid"])
-        for entry in json.loads(listed.stdout or "[]") or []
+        entry["Labels"][LABEL]: Container(
+            entry["Names"][0], entry["Id"], entry["State"], entry["Labels"].get(SUITE_LABEL, "")
+        )
+        for entry in json.loads(listed.stdout or "[]")
     }
 
 
@@ -85,13 +104,18 @@ def create_command(host: Host, image_name: str) -> list[str]:
         f"--name={host.container}",
         f"--hostname={host.name}",
         f"--label={LABEL}={host.name}",
+        f"--label={SUITE_LABEL}={host.suite}",
         f"--network={NETWORK}:ip={host.address},alias={host.name}",
         "--privileged",
         "--systemd=always",
+        # `reboot` ends the container with status 129 (the kernel sends its init SIGHUP, reboot(2)): start it again.
+        "--restart=on-failure",
         "--pids-limit=-1",
         *machine.limits(),
         image_name,
-        "/lib/systemd/systemd",
+        "sh",
+        "-c",
+        INIT,
     ]
 
 
@@ -99,55 +123,60 @@ def up(engine: Engine, hosts: list[Host], *, fresh: bool = False) -> None:
     """Have `hosts` running and reachable. A host that already is stays as it is."""
     started = time.monotonic()
     found = containers(engine)
-    due = [host for host in hosts if fresh or not is_well(host, found.get(host.name))]
+    due = hosts if fresh else due_hosts(hosts, found)
     for host in hosts:
         if host not in due:
             say(f"{host.name}: is up at {host.address}")
-    if not due:
-        return
-    access.public_key()
-    engine.prepare()
-    found = containers(engine)
-    suites = list(dict.fromkeys(host.suite for host in due))
-    with ThreadPoolExecutor() as pool:
-        names = dict(zip(suites, pool.map(lambda suite: image.obtain(engine, suite, say), suites), strict=True))
-    make_network(engine)
-    for host in due:
-        start(engine, host, found.get(host.name), names[host.suite], fresh=fresh)
-    for host in due:
-        finish_boot(engine, host)
-        say(f"{host.name}: is up at {host.address} ({host.suite}, {time.monotonic() - started:.1f} s)")
+    if due:
+        access.public_key()
+        engine.prepare()
+        found = containers(engine)
+        if not fresh:
+            refuse_other_suites(due, found)
+        suites = list(dict.fromkeys(host.suite for host in due))
+        with ThreadPoolExecutor() as pool:
+            images = dict(zip(suites, pool.map(lambda suite: image.obtain(engine, suite, say), suites), strict=True))
+        network.make(engine)
+        for host in due:
+            start(engine, host, found.get(host.name), images[host.suite], fresh=fresh)
+        for host in due:
+            finish_boot(engine, host)
+            say(f"{host.name}: is up at {host.address} ({host.suite}, {time.monotonic() - started:.1f} s)")
+    network.serve_names(engine, hosts[0])
 
 
-def is_well(host: Host, container: Container | None) -> bool:
-    return container is not None and container.runs and access.is_known(host) and access.answers(host)
+def due_hosts(hosts: list[Host], found: dict[str, Container]) -> list[Host]:
+    """The hosts that are not running and reachable, by logging in to each at the same time."""
+    candidates = [host for host in hosts if host.name in found and found[host.name].claims_to_run]
+    with ThreadPoolExecutor(max_workers=len(HOSTS)) as pool:
+        well = [host for host, fine in zip(candidates, pool.map(access.can_log_in, candidates), strict=True) if fine]
+    refuse_other_suites(well, found)
+    return [host for host in hosts if host not in well]
 
 
-def make_network(engine: Engine) -> None:
-    """Our own bridge with NAT and name resolution between the hosts."""
-    if engine.podman("network", "exists", NETWORK, check=False).returncode != 0:
-        engine.podman(
-            "network",
-            "create",
-            f"--subnet={SUBNET}",
-            f"--gateway={GATEWAY}",
-            NETWORK,
-        )
+def refuse_other_suites(hosts: list[Host], found: dict[str, Container]) -> None:
+    """Stop rather than replace a host of another suite, or hand it out as if it were the one asked for."""
+    for host in hosts:
+        there = found[host.name].suite if host.name in found else ""
+        if there and there != host.suite:
+            raise HostsError(
+                f"{host.name} is there already, as {there} and not {host.suite}. "
+                "With --fresh it is replaced; what is on it is lost."
+            )
 
 
 def start(engine: Engine, host: Host, container: Container | None, image_name: str, *, fresh: bool) -> None:
     """Start a host: an existing one with its data where that works, else a new one."""
-    if container is not None and not fresh and not container.runs:
+    if container is not None and not fresh:
+        if container.claims_to_run and not container.is_dead:
+            return
         say(f"{host.name}: starting again")
-        if container.state == "running":
-            engine.podman("container", "cleanup", container.name, check=False)
+        if container.is_dead:
+            engine.declare_ended(container.identity)
         if engine.podman("start", container.name, check=False).returncode == 0:
             return
         say(f"{host.name}: cannot be started again, so it is made anew")
-    elif container is not None and container.runs and not fresh:
-        return
-    if container is not None:
-        remove(engine, host)
+    remove(engine, host, container)
     say(f"{host.name}: starting ({host.suite})")
     engine.podman(*create_command(host, image_name), timeout=120)
 
@@ -166,46 +195,53 @@ def finish_boot(engine: Engine, host: Host) -> None:
         timeout=BOOT_SECONDS + 30,
     )
     if boot.returncode != 0:
-        journal = engine.podman(
-            "exec", host.container, "journalctl", "--no-pager", "--lines=40", check=False, timeout=30
-        )
-        raise HostsError(
-            f"{host.name} did not boot as it should.\n{boot.stderr.strip()}\n\n"
-            f"The end of its journal:\n{journal.stdout.strip()}"
-        )
+        raise HostsError(f"{host.name} did not boot as it should.\n{boot.stderr.strip()}\n\n{last_words(engine, host)}")
     access.remember(host, boot.stdout.strip().splitlines())
     access.wait_for_ssh(host)
     access.name_on_this_machine(host, present=True)
 
 
+def last_words(engine: Engine, host: Host) -> str:
+    """The end of a host's journal, or of its console when nobody can ask for the journal."""
+    journal = engine.podman("exec", host.container, "journalctl", "--no-pager", "--lines=40", check=False, timeout=30)
+    if journal.returncode == 0:
+        return f"The end of its journal:\n{journal.stdout.strip()}"
+    console = engine.podman("logs", "--tail=40", host.container, check=False, timeout=30)
+    return f"The end of its console:\n{console.stdout.strip()}\n{console.stderr.strip()}"
+
+
 def restart(engine: Engine, host: Host) -> None:
     """Reboot a host. It keeps its data."""
-    if host.name not in containers(engine):
+    container = containers(engine).get(host.name)
+    if container is None:
         raise HostsError(f"{host.name} is not up. Start it: python3 molecule/shared/hosts up {host.name}")
     say(f"{host.name}: rebooting")
+    if container.is_dead:
+        engine.declare_ended(container.identity)
     engine.podman("restart", "--time=30", host.container, timeout=120)
     finish_boot(engine, host)
     say(f"{host.name}: is up at {host.address}")
 
 
-def remove(engine: Engine, host: Host) -> None:
-    engine.podman("rm", "--force", "--time=0", "--volumes", host.container, timeout=60)
+def remove(engine: Engine, host: Host, container: Container | None) -> None:
+    """Remove a host's container, in whatever state it is, and the connections to it."""
+    access.close_connections(host)
+    if container is not None and container.is_dead:
+        engine.declare_ended(container.identity)
+    # A container that podman knows by name only (it was killed while making one) goes as well.
+    engine.podman("rm", "--force", "--ignore", "--time=0", "--volumes", host.container, timeout=60)
 
 
 def down(engine: Engine, hosts: list[Host]) -> None:
-    """Remove `hosts`; with the last one go the network and the namespace."""
+    """Remove `hosts`; with the last one go the network, the firewall's rules and the namespace."""
     engine.prepare()
     found = containers(engine)
     for host in hosts:
         if host.name in found:
-            remove(engine, host)
+            remove(engine, host, found[host.name])
             say(f"{host.name}: removed")
         access.remember(host, [])
         access.name_on_this_machine(host, present=False)
     if not set(found) - {host.name for host in hosts}:
-        engine.podman("network", "rm", "--force", NETWORK, check=False)
+        network.remove(engine)
         engine.dismantle()
-
-
-def all_hosts() -> list[Host]:
-    return list(HOSTS.values())

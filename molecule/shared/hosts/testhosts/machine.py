@@ -25,6 +25,8 @@ PROGRAMS: Mapping[str, str] = {
     "nft": "nftables",
     "mmdebstrap": "mmdebstrap",
     "nsenter": "util-linux",
+    "ip": "iproute2",
+    "ss": "iproute2",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
 }
@@ -32,10 +34,14 @@ PROGRAMS: Mapping[str, str] = {
 SEARCH = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/libexec/podman", "/usr/lib/podman")
 
 
+def search_path() -> str:
+    """PATH and the places where root's programs and podman's helpers are."""
+    return os.pathsep.join((os.environ.get("PATH", os.defpath), *SEARCH))
+
+
 def missing_packages(programs: Iterable[str]) -> list[str]:
     """The Debian packages without which `programs` are not here, each once, in the order asked."""
-    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *SEARCH))
-    return list(dict.fromkeys(PROGRAMS[name] for name in programs if not shutil.which(name, path=path)))
+    return list(dict.fromkeys(PROGRAMS[name] for name in programs if not shutil.which(name, path=search_path())))
 
 
 def require(programs: Iterable[str]) -> None:

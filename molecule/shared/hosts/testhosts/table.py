@@ -11,6 +11,8 @@ from testhosts.errors import HostsError
 SUITES: Mapping[str, str] = {"bookworm": "Debian 12", "trixie": "Debian 13"}
 
 NETWORK = "slipway"
+# So that a host never meets a container of the user's own.
+CONTAINER_PREFIX = "slipway-"
 SUBNET = ipaddress.IPv4Network("10.203.77.0/24")
 GATEWAY = SUBNET[1]
 
@@ -30,8 +32,8 @@ class Host:
 
     @property
     def container(self) -> str:
-        """Prefixed, so that it never meets a container of the user's own."""
-        return f"slipway-{self.name}"
+        """What podman calls it."""
+        return f"{CONTAINER_PREFIX}{self.name}"
 
 
 HOSTS: Mapping[str, Host] = {
