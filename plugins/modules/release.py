@@ -103,7 +103,11 @@ def main() -> None:
             "uv_version": {"type": "str", "required": True},
             "uv_requirements": {"type": "str", "required": True},
             "gunicorn_requirements": {"type": "str", "required": True},
-            "check_level": {"type": "str", "default": "WARNING"},
+            "check_level": {
+                "type": "str",
+                "default": "WARNING",
+                "choices": ["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"],
+            },
             "migrate": {"type": "bool", "default": True},
             "superuser": {"type": "dict", "default": {}, "options": {
                 "username": {"type": "str"},
