@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,6 +36,15 @@ CHROMIUM_FLAGS = [
 
 # The site limits how often somebody may log in, and these tests do it often: they wait, as the site asks, up to this.
 LONGEST_PATIENCE = 120
+
+AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+RUN_AXE = """async () => {
+    const runOnly = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+    const {violations, passes} = await axe.run({runOnly});
+    if (passes.length < 10) throw new Error(`axe passed ${passes.length} rules only: it did not see the page`);
+    return violations.flatMap(({id, nodes}) => nodes.map((node) => `${id}: ${node.html}\\n${node.failureSummary}`))
+        .join("\\n\\n");
+}"""
 
 expect.set_options(timeout=15_000)
 
@@ -220,6 +230,17 @@ def log_in(username: str, password: str) -> Callable[[Page], None]:
         expect(page.get_by_role("heading", name=f"Logged in as {username}")).to_be_visible()
 
     return log_in
+
+
+@pytest.fixture(scope="session")
+def run_axe() -> Callable[[Page], str]:
+    """Have axe-core look at a page; an empty text means that it has nothing to say against it."""
+
+    def run_axe(page: Page) -> str:
+        page.evaluate(AXE)
+        return str(page.evaluate(RUN_AXE))
+
+    return run_axe
 
 
 @pytest.fixture

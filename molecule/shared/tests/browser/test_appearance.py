@@ -1,7 +1,6 @@
 """What the client looks like, to the eye, to a screen reader, and to a keyboard. Screenshots: build/screenshots/."""
 
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
@@ -15,15 +14,6 @@ SCHEMES: list[Literal["light", "dark"]] = ["light", "dark"]
 # A phone; a desktop; and a window of 1280 pixels at 400 % zoom (WCAG 2.2, 1.4.10).
 VIEWPORTS = {"phone": (360, 740), "desktop": (1280, 900), "zoomed": (320, 640)}
 
-AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-RUN_AXE = """async () => {
-    const runOnly = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
-    const {violations, passes} = await axe.run({runOnly});
-    if (passes.length < 10) throw new Error(`axe passed ${passes.length} rules only: it did not see the page`);
-    return violations.flatMap(({id, nodes}) => nodes.map((node) => `${id}: ${node.html}\\n${node.failureSummary}`))
-        .join("\\n\\n");
-}"""
-
 # What a person sees in one situation: (state, scheme, viewport).
 Sight = tuple[str, str, str]
 
@@ -33,6 +23,7 @@ def tour(
     new_lasting_context: Callable[..., BrowserContext],
     open_page: Callable[[BrowserContext], Page],
     log_in: Callable[[Page], None],
+    run_axe: Callable[[Page], str],
     username: str,
 ) -> dict[Sight, tuple[str, str]]:
     """Go through the states of the page and look at each of them in every light and size.
@@ -50,9 +41,8 @@ def tour(
                 page.emulate_media(color_scheme=scheme)
                 page.set_viewport_size({"width": width, "height": height})
                 page.screenshot(path=SCREENSHOTS / f"{state}-{viewport}-{scheme}.png", full_page=True)
-                page.evaluate(AXE)
                 sights[state, scheme, viewport] = (
-                    page.evaluate(RUN_AXE),
+                    run_axe(page),
                     page.evaluate(
                         """() => document.documentElement.scrollWidth <= innerWidth ? "" :
                             [...document.querySelectorAll("body *")]
