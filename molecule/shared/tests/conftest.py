@@ -1,14 +1,16 @@
 """What the promise tests share: the site's facts, a visitor who looks from outside, and the journal of a host that disappoints.
 
-Works on any inventory: ``pytest molecule/shared/tests --hosts=ansible://all --ansible-inventory=inventory/staging.yml``.
+Works on any inventory: ``pytest molecule/shared/tests --ansible-inventory=inventory/staging.yml``.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import json
 import os
+import shlex
 import socket
 import ssl
 import subprocess
@@ -26,8 +28,35 @@ REQUEST_TIMEOUT = 20.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker that says on which tier a promise holds."""
+    """Declare the marker that says on which tier a promise holds, and let Testinfra find Ansible and its settings."""
     config.addinivalue_line("markers", "tier(name): the promise of this tier's hosts; without it, of every host")
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    os.environ.setdefault("ANSIBLE_CONFIG", str(ROOT / "ansible.cfg"))
+    # Testinfra reads an inventory as text and so misses what is written in it as a template: it is given what Ansible made of it.
+    hosts = facts_of(_inventory(config))["hosts"]
+    wanted = (config.getoption("--hosts") or ",".join(hosts)).replace("ansible://", "")
+    names = list(hosts) if wanted == "all" else wanted.split(",")
+    config.option.hosts = ",".join(f"ssh://{name}" for name in names)
+    config.option.ssh_config = str(write_ssh_config(hosts))
+    config.option.sudo = any(hosts[name]["ssh"]["user"] != "root" for name in names)
+
+
+def write_ssh_config(hosts: dict[str, Any]) -> Path:
+    """An ssh_config(5) with one block a host and one connection a host for the whole run; returns its path."""
+    lines = []
+    for name, facts in hosts.items():
+        ssh = facts["ssh"]
+        lines += [f"Host {name}", f"  HostName {facts['address']}", f"  Port {ssh['port']}", f"  User {ssh['user']}"]
+        if ssh["key"]:
+            lines.append(f"  IdentityFile {ssh['key']}")
+        words = shlex.split(ssh["arguments"])
+        lines += [f"  {option.replace('=', ' ', 1)}" for flag, option in itertools.pairwise(words) if flag == "-o"]
+    lines += ["Host *", "  ControlMaster auto", "  ControlPersist 60", "  ControlPath ~/.ssh/slipway-%C", "  ServerAliveInterval 15"]
+    Path("~/.ssh").expanduser().mkdir(mode=0o700, exist_ok=True)
+    path = ROOT / "build" / "ssh_config"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+    return path
 
 
 @functools.cache
@@ -63,7 +92,7 @@ def _host_name(item: pytest.Item) -> str | None:
     """Name of the host that an item is parametrized with, or None for a test of no host."""
     callspec = getattr(item, "callspec", None)
     backend = callspec.params.get("_testinfra_host") if callspec else None
-    return str(backend).rpartition("://")[2] if backend is not None else None
+    return str(backend.backend.get_pytest_id()).rpartition("://")[2] if isinstance(backend, Host) else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -105,6 +134,7 @@ class Visitor:
     def __init__(self, address: str, domain: str, ca: str) -> None:
         self.address = address
         self.domain = domain
+        self.ca = ca
         self.context = ssl.create_default_context(cafile=ca or None)
         self.client = self._client(http2=False)
 
@@ -148,8 +178,10 @@ class Visitor:
 
     def raw(self, request: bytes, *, tls: bool = True, port: int | None = None) -> Raw:
         """Send bytes exactly as they are, for requests that no library would make."""
+        # A context of its own: the one that requests share may offer HTTP/2, which these bytes are not.
+        context = ssl.create_default_context(cafile=self.ca or None)
         with socket.create_connection((self.address, port or (443 if tls else 80)), REQUEST_TIMEOUT) as plain:
-            stream: socket.socket = self.context.wrap_socket(plain, server_hostname=self.domain) if tls else plain
+            stream: socket.socket = context.wrap_socket(plain, server_hostname=self.domain) if tls else plain
             received = b""
             try:
                 stream.sendall(request)
