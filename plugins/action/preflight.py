@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ from ansible_collections.slipway.django.plugins.plugin_utils.preflight_model imp
     ENVIRONMENTS,
     Inventory,
     Option,
-    Problem,
     Unresolved,
     undefined_name,
 )
@@ -58,26 +57,26 @@ class ActionModule(ActionBase):
             required_if=[("phase", "host", ["host"])],
         )
         variables = task_vars or {}
-        try:
-            options = declared(ROOT / "roles")
-        except SpecsError as error:
-            raise AnsibleActionFail(str(error)) from error
-        inventory = self._inventory(variables, options)
-        problems: Iterable[Problem]
-        if arguments["phase"] == "inventory":
-            problems = inventory_problems(inventory, self._group_directories(inventory.files))
-        else:
-            limits = Limits(arguments["clock_tolerance"], arguments["disk_mb"], arguments["memory_mb"])
-            problems = host_problems(inventory, arguments["host"], time.time(), limits)
-        found = list(problems)
         result["changed"] = False
+        if arguments["phase"] == "inventory":
+            inventory = self._inventory(variables, self._options())
+            found = list(inventory_problems(inventory, self._group_directories(inventory.files)))
+            result["defaulted"] = defaulted(inventory)
+        else:
+            inventory = self._inventory(
+                variables, {name: Option("site", name, {}) for name in ("site_source", "site_stage")}
+            )
+            limits = Limits(arguments["clock_tolerance"], arguments["disk_mb"], arguments["memory_mb"])
+            found = list(host_problems(inventory, arguments["host"], time.time(), limits))
         if found:
             result.update(failed=True, msg=report(inventory.host, found))
-        elif arguments["phase"] == "inventory":
-            names = inventory.files.names()
-            site = [name for name, option in inventory.options.items() if option.role == "site"]
-            result["defaulted"] = [name for name in site if "default" in options[name].spec and name not in names]
         return result
+
+    def _options(self) -> dict[str, Option]:
+        try:
+            return declared(ROOT / "roles")
+        except SpecsError as error:
+            raise AnsibleActionFail(str(error)) from error
 
     def _inventory(self, variables: dict[str, Any], options: Mapping[str, Option]) -> Inventory:
         """Everything the checks read, for the host of this task."""
@@ -150,6 +149,16 @@ class ActionModule(ActionBase):
     def _group_directories(self, files: Files) -> list[str]:
         beside = Path(files.directory) / "group_vars"
         return [re.sub(r"\.(yml|yaml|json)$", "", entry.name) for entry in beside.iterdir()] if beside.is_dir() else []
+
+
+def defaulted(inventory: Inventory) -> list[str]:
+    """The facts of the site that no inventory sets, so that only the role's defaults give them."""
+    given = inventory.files.names()
+    return [
+        name
+        for name, option in inventory.options.items()
+        if option.role == "site" and "default" in option.spec and name not in given
+    ]
 
 
 def plain(value: Any) -> Any:

@@ -63,14 +63,15 @@ class Switch:
     # -- looking ---------------------------------------------------------------------------------------------------
 
     def running(self) -> list[str]:
-        """Instances that systemd has, whatever their state, so that a failing one is cleaned up too."""
+        """Instances that systemd has, a failing one too, so that it is cleaned up; one that already drains is on its way out."""
         status, output = self._run(
             ["systemctl", "list-units", "--all", "--plain", "--no-legend", "--full", f"{self.layout.site}@*.service"]
         )
         if status != 0:
             return []
         prefix = f"{self.layout.site}@"
-        names = [line.split()[0] for line in output.splitlines() if line.strip()]
+        rows = [line.split() for line in output.splitlines() if line.strip()]
+        names = [row[0] for row in rows if "deactivating" not in row[:4]]
         return sorted(name[len(prefix) : -len(".service")] for name in names if name.startswith(prefix))
 
     def _active(self, release: str) -> bool:
@@ -162,10 +163,10 @@ class Switch:
         temporary.replace(self.layout.current)
 
     def _retire(self, release: str) -> None:
-        """Let an old instance finish its requests and end."""
+        """Let an old instance finish its requests and end; nobody waits for that, since it takes no new ones."""
         self._run(["systemctl", "disable", "--quiet", self.unit(release)])
-        self._run(["systemctl", "stop", self.unit(release)])
         self._run(["systemctl", "reset-failed", self.unit(release)])
+        self._run(["systemctl", "stop", "--no-block", self.unit(release)])
 
     def _prune(self, live: str) -> None:
         """Keep the live release, the previous one, and the newest few of the rest; a failed one counts like any other."""

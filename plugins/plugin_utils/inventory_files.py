@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
+from ansible.module_utils.common.yaml import SafeLoader
 
 COMMAND_LINE = "the command line (-e)"
 
@@ -82,7 +83,7 @@ def read_source(path: str, text: str, *, encrypted: bool, mode: int) -> Source:
     names: dict[str, int | None] = {}
     literals: set[str] = set()
     try:
-        document = yaml.compose(text, Loader=yaml.SafeLoader)
+        document = yaml.compose(text, Loader=SafeLoader)
     except yaml.YAMLError:
         document = None
     if isinstance(document, yaml.MappingNode):

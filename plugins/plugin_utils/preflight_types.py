@@ -155,18 +155,20 @@ def _mismatches(path: str, value: Any, spec: Mapping[str, Any], *, show: bool) -
 def _members(
     path: str, value: Mapping[str, Any], options: Mapping[str, Any], *, show: bool
 ) -> Iterator[tuple[str, str]]:
+    renamed: set[str] = set()
     for key, item in value.items():
         if key in options:
             yield from _mismatches(f"{path}.{key}", item, options[key], show=show)
         else:
             meant = difflib.get_close_matches(str(key), list(options), n=1)
+            renamed.update(meant)
             known = ", ".join(options)
             yield (
                 f"{path} has no key {key}; it knows {known}.",
                 f"Did you mean {meant[0]}? Rename it." if meant else f"Remove {key}.",
             )
     for key, option in options.items():
-        if option.get("required") and key not in value:
+        if option.get("required") and key not in value and key not in renamed:
             yield f"{path} lacks {key}.", f"Add {key} to it."
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
+from ansible.module_utils.common.yaml import yaml_load
 
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_model import Option
 
@@ -21,7 +22,7 @@ def declared(roles: Path) -> dict[str, Option]:
     options: dict[str, Option] = {}
     for file in sorted(roles.glob("*/meta/argument_specs.yml")):
         try:
-            specs = yaml.safe_load(file.read_text())["argument_specs"]
+            specs = yaml_load(file.read_text())["argument_specs"]
             for entry_point in specs.values():
                 for name, spec in (entry_point.get("options") or {}).items():
                     options.setdefault(name, Option(file.parents[1].name, name, spec))
