@@ -24,7 +24,7 @@ SCALARS = st.one_of(
 )
 JSON = st.recursive(SCALARS, lambda children: st.lists(children) | st.dictionaries(st.text(), children), max_leaves=20)
 BODIES = JSON | st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, JSON))
-QUIET = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUIET = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def assert_refused(response: Any) -> None:
