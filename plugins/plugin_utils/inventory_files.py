@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
-from ansible.module_utils.common.yaml import SafeLoader
 
 COMMAND_LINE = "the command line (-e)"
+
+# libyaml where PyYAML has it: ten times as fast.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def read_source(path: str, text: str, *, encrypted: bool, mode: int) -> Source:
     names: dict[str, int | None] = {}
     literals: set[str] = set()
     try:
-        document = yaml.compose(text, Loader=SafeLoader)
+        document = yaml.compose(text, Loader=LOADER)
     except yaml.YAMLError:
         document = None
     if isinstance(document, yaml.MappingNode):
