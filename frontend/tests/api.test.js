@@ -65,11 +65,11 @@ test("an answer that does not come in time is told as such", async () => {
 
 test("a refusal is told in the server's words, with its request id", async () => {
   const error = await failureOf(() =>
-    answer(403, { title: "Forbidden", detail: "Not for you.", status: 403, request_id: "r403" }),
+    answer(403, { title: "Forbidden", detail: "Not for you", status: 403, request_id: "r403" }),
   );
   assert.equal(error.kind, "refused");
   assert.equal(error.passing, false);
-  assert.deepEqual(explain(error), { title: "Forbidden", detail: "Not for you. Request id: r403." });
+  assert.deepEqual(explain(error), { title: "Forbidden.", detail: "Not for you. Request id: r403." });
 });
 
 test("where the page knows better what a refusal means, it says that", async () => {

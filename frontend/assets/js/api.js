@@ -62,6 +62,11 @@ function text(value) {
   return typeof value === "string" && value.trim() !== "" ? value : null;
 }
 
+/** Problem details end without a full stop as often as with one. */
+function sentence(words) {
+  return /[.!?]$/.test(words.trim()) ? words.trim() : `${words.trim()}.`;
+}
+
 /**
  * Say in plain words what failed and what to do about it.
  *
@@ -87,7 +92,12 @@ export function explain(error, { refused } = {}) {
         detail: `It was given ${formatSpan(TIMEOUT)}. Try again in a moment.`,
       };
     case "refused":
-      return refused ?? { title: error.title ?? "Refused.", detail: `${error.detail ?? ""}${reference}`.trim() };
+      return (
+        refused ?? {
+          title: sentence(error.title ?? "Refused"),
+          detail: `${error.detail === null ? "" : sentence(error.detail)}${reference}`.trim(),
+        }
+      );
     case "throttled":
       return {
         title: "Too many attempts.",
@@ -106,8 +116,8 @@ export function explain(error, { refused } = {}) {
       };
     default:
       return {
-        title: error.title ?? `An answer nobody expected${status === undefined ? "" : ` (${status})`}.`,
-        detail: `${error.detail ?? "The server's answer does not fit this page."}${reference}`,
+        title: sentence(error.title ?? `An answer nobody expected${status === undefined ? "" : ` (${status})`}`),
+        detail: `${sentence(error.detail ?? "The server's answer does not fit this page")}${reference}`,
       };
   }
 }

@@ -73,10 +73,12 @@ function tellSkew() {
   const box = find("#skew");
   box.hidden = !skewed;
   if (!skewed) return;
+  // The server tells its time in whole seconds: more exactly than this nobody knows.
+  const roughly = Math.round(Math.abs(clock.offset) / 5000) * 5000;
   const direction = clock.offset > 0 ? "behind" : "ahead of";
   write(
     box,
-    `This device's clock is ${formatSpan(Math.abs(clock.offset))} ${direction} the server's. ` +
+    `This device's clock is about ${formatSpan(roughly)} ${direction} the server's. ` +
       "All times here are corrected to the server's.",
   );
 }
@@ -94,6 +96,7 @@ function render() {
   document.body.dataset.view = loggedIn ? "afloat" : "ashore";
   if (record === null) {
     document.title = "Slipway: tokens, from launch to log-out";
+    find("#skew").hidden = true;
     return;
   }
   document.title = `${record.username}, logged in: Slipway`;
@@ -102,15 +105,15 @@ function render() {
   find("#renew").setAttribute("aria-disabled", String(session.refreshing));
   cards.access.show(session.access);
   cards.refresh.show(session.refresh);
-  tellSkew();
   tick();
 }
 
 function tick() {
   if (!session.loggedIn) return;
   const now = clock.now();
-  cards.access.tick(now, session.automatic ? session.due : null);
-  cards.refresh.tick(now, null);
+  cards.access.tick(now, session.due, session.automatic && session.due !== null);
+  cards.refresh.tick(now, null, false);
+  tellSkew();
   const [state, words] = pill();
   find("#pill").dataset.state = state;
   write(find("#pill [data-words]"), words);
@@ -123,6 +126,9 @@ session.addEventListener("change", render);
 session.addEventListener("begun", ({ detail: { restored } }) => {
   notice("note");
   loginError();
+  // Also when it was another tab that logged in: a password typed here must not stay behind.
+  form.reset();
+  showPassword(false);
   const life = roundLife(session.access.expiresAt - session.access.issuedAt);
   if (restored) logbook.write("note", "Session taken up again.", "It was still open in this browser.");
   else logbook.write("good", "Logged in.", `Two tokens received; the access token lasts ${formatSpan(life)}.`);
@@ -216,8 +222,6 @@ form.addEventListener("submit", async (event) => {
   write(submit, "Logging in…");
   try {
     await session.logIn(username, password);
-    fields.password.value = "";
-    showPassword(false);
     find("#session-title").focus();
   } catch (error) {
     const { title, detail } = explain(error, {

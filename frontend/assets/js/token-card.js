@@ -50,9 +50,10 @@ export class TokenCard {
    * Let the time run.
    *
    * @param {number} now  milliseconds, the server's
-   * @param {number | null} due  when it is refreshed by itself, if it is
+   * @param {number | null} due  when it should be refreshed, if it is a kind that is
+   * @param {boolean} automatic  whether it will be, by itself
    */
-  tick(now, due) {
+  tick(now, due, automatic) {
     const { issuedAt, expiresAt } = this.#shown ?? {};
     if (issuedAt == null || expiresAt == null) return;
     const left = expiresAt - now;
@@ -67,12 +68,12 @@ export class TokenCard {
       String(Math.min(1, Math.max(0, left / life))),
     );
     const times = [`issued ${formatClock(issuedAt)}`];
-    if (due !== null) times.push(`refreshes itself at ${formatClock(due)}`);
+    if (automatic) times.push(`refreshes itself at ${formatClock(due)}`);
     times.push(`${over ? "ran" : "runs"} out ${formatNear(expiresAt, now)}`);
     write(find("[data-times]", this.#life), times.join(" · "));
     const mark = find("[data-due]", this.#life);
-    mark.toggleAttribute("hidden", due === null);
-    if (due !== null) mark.style.setProperty("--at", String((expiresAt - due) / life));
+    mark.toggleAttribute("hidden", !automatic);
+    if (automatic) mark.style.setProperty("--at", String((expiresAt - due) / life));
   }
 
   #list(name, claims) {

@@ -1,11 +1,10 @@
 """A real browser in front of a deployed site.
 
-The facts of the site come from the file that `SLIPWAY_FACTS` names (default: build/staging.json): its URL, the address
-behind it, the CA to trust and a user. Nothing is stubbed and no error is overlooked: Chromium trusts the CA because it
-is in its certificate store, and finds the site's name at the given address as it would with a hosts file.
+Works on any inventory, as the tests beside it do. Nothing is stubbed and no error is overlooked: Chromium trusts the
+site's CA because it is in its certificate store, and finds the site's name at the host's address as it would with a
+hosts file.
 """
 
-import json
 import os
 import shutil
 import subprocess
@@ -20,8 +19,6 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
-
-REPOSITORY = Path(__file__).resolve().parents[4]
 
 CHROMIUM_FLAGS = [
     # The tests run as root in containers, where Chromium's own sandbox cannot start.
@@ -81,35 +78,33 @@ class Witness:
 
 
 @pytest.fixture(scope="session")
-def facts() -> dict[str, Any]:
-    """Read what `make staging` wrote about the site under test."""
-    path = Path(os.environ.get("SLIPWAY_FACTS", REPOSITORY / "build" / "staging.json"))
-    if not path.is_file():
-        pytest.exit(f"{path} is missing. Run `make staging`, or name a site's facts in SLIPWAY_FACTS.", returncode=4)
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+def front(pytestconfig: pytest.Config, inventory: dict[str, Any]) -> dict[str, Any]:
+    """Facts of the host that visitors meet: the first web server among the hosts under test."""
+    names = [name.rpartition("://")[2] for name in str(pytestconfig.getoption("hosts")).split(",")]
+    found: dict[str, Any] = next(inventory[name] for name in names if "web" in inventory[name]["groups"])
+    return found
 
 
 @pytest.fixture(scope="session")
-def site_url(facts: dict[str, Any]) -> str:
+def site_url(front: dict[str, Any]) -> str:
     """Origin of the site, with no slash at its end."""
-    return str(facts["url"]).rstrip("/")
+    return f"https://{front['site_domain']}"
 
 
 @pytest.fixture(scope="session")
-def username(facts: dict[str, Any]) -> str:
+def username(front: dict[str, Any]) -> str:
     """Name of a user of the site."""
-    return str(facts["user"]["username"])
+    return str(front["site_superuser"])
 
 
 @pytest.fixture(scope="session")
-def password(facts: dict[str, Any]) -> str:
-    """Password of that user."""
-    return Path(REPOSITORY, facts["user"]["password_file"]).read_text(encoding="utf-8").strip()
+def password(front: dict[str, Any]) -> str:
+    """Password of that user, which was generated on this controller."""
+    return Path(front["secrets"], "superuser_password").read_text(encoding="utf-8").strip()
 
 
 @pytest.fixture(scope="session")
-def home_with_ca(facts: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home_with_ca(front: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a home directory whose NSS database trusts the site's CA, which is where Chromium on Linux looks."""
     certutil = shutil.which("certutil")
     if certutil is None:
@@ -117,14 +112,16 @@ def home_with_ca(facts: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
     home = tmp_path_factory.mktemp("home")
     database = home / ".pki" / "nssdb"
     database.mkdir(parents=True)
-    trust = ["-A", "-n", "CA of the site under test", "-t", "C,,", "-i", str(REPOSITORY / facts["ca"])]
-    for arguments in (["-N", "--empty-password"], trust):
+    commands = [["-N", "--empty-password"]]
+    if front["ca"]:
+        commands.append(["-A", "-n", "CA of the site under test", "-t", "C,,", "-i", front["ca"]])
+    for arguments in commands:
         subprocess.run([certutil, *arguments, "-d", f"sql:{database}"], check=True)
     return home
 
 
 @pytest.fixture(scope="session")
-def browser(facts: dict[str, Any], site_url: str, home_with_ca: Path) -> Iterator[Browser]:
+def browser(front: dict[str, Any], site_url: str, home_with_ca: Path) -> Iterator[Browser]:
     """Start Debian's Chromium, which trusts the site's CA and knows its address."""
     executable = shutil.which("chromium")
     if executable is None:
@@ -132,7 +129,7 @@ def browser(facts: dict[str, Any], site_url: str, home_with_ca: Path) -> Iterato
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=executable,
-            args=[*CHROMIUM_FLAGS, f"--host-resolver-rules=MAP {urlsplit(site_url).hostname} {facts['address']}"],
+            args=[*CHROMIUM_FLAGS, f"--host-resolver-rules=MAP {urlsplit(site_url).hostname} {front['address']}"],
             env={**os.environ, "HOME": str(home_with_ca)},
         )
         yield browser
@@ -253,6 +250,18 @@ def context(new_context: Callable[..., BrowserContext]) -> BrowserContext:
 def page(context: BrowserContext, open_page: Callable[[BrowserContext], Page]) -> Page:
     """Open the first page, with nobody logged in."""
     return open_page(context)
+
+
+@pytest.fixture(scope="module")
+def lasting_session(
+    new_lasting_context: Callable[..., BrowserContext],
+    open_page: Callable[[BrowserContext], Page],
+    log_in: Callable[[Page], None],
+) -> Page:
+    """Log in once for all those tests of a module that only look."""
+    page = open_page(new_lasting_context())
+    log_in(page)
+    return page
 
 
 @pytest.fixture

