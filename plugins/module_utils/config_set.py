@@ -20,7 +20,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-DEFAULT_STATE_DIRECTORY = Path("/var/lib/slipway/sets")
+# The dot keeps it out of every site's reach: /var/lib/NAME belongs to the application NAME, which could write into the
+# records what root removes in the next run.
+DEFAULT_STATE_DIRECTORY = Path("/var/lib/slipway.d/sets")
 CANDIDATE_PARENT = Path("/run/slipway")
 # A bundle of certificates in a diff only pushes what matters off the screen.
 LONGEST_DIFF = 400

@@ -29,7 +29,7 @@ description:
   - When C(apply) fails, the previous files are put back and applied again.
 options:
   name:
-    description: Name of the set, unique on the host; its record is /var/lib/slipway/sets/NAME.json.
+    description: Name of the set, unique on the host; its record is /var/lib/slipway.d/sets/NAME.json.
     type: str
     required: true
   files:

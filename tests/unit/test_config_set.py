@@ -7,6 +7,7 @@ import grp
 import json
 import os
 import pwd
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -589,6 +590,12 @@ def test_an_unreadable_record_counts_as_none_and_is_mended(host: Host, record: s
 def test_the_record_is_for_root_only(host: Host) -> None:
     host.converge(Wanted("web", files=[host.file("a.conf", "a")]))
     assert (host.directory / "state" / "web.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_records_lie_where_no_application_can_write() -> None:
+    """/var/lib/NAME is the state directory of the site NAME, whatever that is; a record decides what root removes."""
+    top = config_set.DEFAULT_STATE_DIRECTORY.relative_to("/var/lib").parts[0]
+    assert re.fullmatch(r"[a-z][a-z0-9-]*", top) is None
 
 
 # -- purge and absent ----------------------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ def test_given_content_is_taken_as_it_is(run: Run) -> None:
 def test_check_mode_reports_a_change_and_writes_nothing(run: Run) -> None:
     assert answer(run, "page")["changed"] is True
     assert not Path(answer(run, "page")["diff"][0]["after_header"]).exists()
-    assert not Path("/var/lib/slipway/sets/slipway-unit-test.json").exists()
+    assert not Path("/var/lib/slipway.d/sets/slipway-unit-test.json").exists()
 
 
 def test_a_secret_appears_nowhere_in_the_runs_output(run: Run) -> None:

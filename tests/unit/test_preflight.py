@@ -576,6 +576,39 @@ def test_an_extra_authority_must_be_a_readable_pem_file(good: Inventory, tmp_pat
     assert "does not exist" in only(site_problems(changed(good, site_extra_ca=str(tmp_path / "x")))).what
 
 
+@pytest.mark.parametrize(
+    "headers", [{"X Bad": "a"}, {"X-A": "a\nSet-Cookie: b"}, {"X-A": 1}, {"X-A: b\r\nX-C": "d"}, {"": "a"}]
+)
+def test_what_is_no_header_is_refused(good: Inventory, headers: dict[str, Any]) -> None:
+    assert only(site_problems(changed(good, site_headers=headers))).what.startswith("site_headers")
+    assert list(site_problems(changed(good, site_headers={"X-Frame-Options": ""}))) == []
+
+
+@pytest.mark.parametrize("network", ["mail.mysite.org", "10.0.0.0/33", "", "10.0.0.1-10.0.0.9"])
+def test_what_is_no_network_is_refused(good: Inventory, network: str) -> None:
+    assert (
+        f"site_egress: '{network}' is not a network." == only(site_problems(changed(good, site_egress=[network]))).what
+    )
+
+
+def test_networks_addresses_and_systemds_words_are_taken(good: Inventory) -> None:
+    networks = ["any", "localhost", "192.0.2.7", "192.0.2.0/24", "2001:db8::/32"]
+    assert list(site_problems(changed(good, site_egress=networks))) == []
+
+
+def test_templates_that_are_not_there_are_refused(good: Inventory, tmp_path: Path) -> None:
+    bad = changed(good, site_templates=[str(tmp_path), str(tmp_path / "none")])
+    assert only(site_problems(bad)).what == f"site_templates: {tmp_path}/none is not a directory of this controller."
+
+
+@pytest.mark.parametrize("value", ["1", "true", "True", "on"])
+def test_debugging_is_refused_in_a_real_environment(good: Inventory, value: str) -> None:
+    bad = changed(good, site_environment={"DEBUG": value})
+    assert "DEBUG is on in staging" in only(site_problems(bad)).what
+    assert list(site_problems(changed(bad, site_stage="sandbox"))) == []
+    assert list(site_problems(changed(good, site_environment={"DEBUG": "0"}))) == []
+
+
 def test_a_negative_number_of_workers_is_refused(good: Inventory) -> None:
     assert "site_workers is -1" in only(site_problems(changed(good, site_workers=-1))).what
 
@@ -814,6 +847,16 @@ def test_a_file_of_secrets_that_everybody_may_read_is_refused(good: Inventory) -
     problem = only(secret_problems(with_sources(sandbox, open_file)))
     assert "everybody on this controller may read it" in problem.what
     assert problem.fix == "Run: chmod 600 /x/sandbox/vault.yml"
+
+
+def test_a_generated_secret_that_everybody_may_read_is_refused(good: Inventory, tmp_path: Path) -> None:
+    file = tmp_path / "build/secrets/secret_key"
+    file.parent.mkdir(parents=True)
+    file.write_text(key())
+    file.chmod(0o600)
+    assert list(secret_problems(good)) == []
+    file.chmod(0o644)
+    assert only(secret_problems(good)).fix == "Run: chmod 600 build/secrets/secret_key"
 
 
 def test_a_secret_on_the_command_line_is_refused(good: Inventory) -> None:
