@@ -1,0 +1,656 @@
+"""What each host would be given, rendered from the real inventory with no host: every promise that it shows."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.templates import nginx
+from tests.templates.rendering import Host, render
+
+# A second site on the same hosts, with everything an inventory may set otherwise.
+SECOND = {
+    "second.yml": """
+second:
+  hosts:
+    shared:
+web: {children: {second: }}
+app: {children: {second: }}
+db: {children: {second: }}
+cache: {children: {second: }}
+testhosts: {children: {second: }}
+""",
+    "group_vars/second/site.yml": """
+site_stage: second
+site_name: a-b9
+site_domain: xn--bcher-kva.example
+site_aliases: [www.xn--bcher-kva.example, "*.shops.example"]
+site_tls: provided
+site_tls_files: {certificate: /secure/fullchain.pem, key: /secure/privkey.pem}
+site_settings: shop.settings.production
+site_wsgi: shop.wsgi:app
+site_health_path: /status/ready
+site_client: ""
+site_static_url: /assets/
+site_workers: 3
+site_templates: []
+site_environment: {GREETING: "it's \\"quoted\\" 100%", EMPTY: ""}
+site_headers: {X-Frame-Options: SAMEORIGIN, Permissions-Policy: ""}
+site_egress: [192.0.2.0/24]
+site_superuser: {}
+""",
+    "host_vars/shared/connection.yml": "ansible_host: 192.0.2.10\n",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    """An inventory and the Debian each of its hosts runs."""
+
+    name: str
+    inventory: str
+    releases: Mapping[str, str]
+    extra: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+SCENARIOS = (
+    Scenario("one host", "ci.yml", {"deb12": "bookworm", "deb13": "trixie"}),
+    Scenario("tiers", "ci-tiers.yml", {"web": "trixie", "app": "bookworm", "db": "trixie"}),
+    Scenario("second site", "second.yml", {"shared": "trixie"}, SECOND),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rendered:
+    """Every host of every scenario, by a label such as ``tiers/web``."""
+
+    hosts: Mapping[str, Host]
+    secrets: frozenset[str]
+
+    def files(self, pattern: str = "") -> Iterator[tuple[str, str]]:
+        """Label and text of each file whose path matches; there must be some."""
+        found = [
+            (f"{label}:{path}", text)
+            for label, host in self.hosts.items()
+            for path, text in host.files.items()
+            if re.search(pattern, path)
+        ]
+        assert found, f"no rendered file matches {pattern!r}"
+        yield from found
+
+    def __getitem__(self, label: str) -> Host:
+        return self.hosts[label]
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
+    hosts: dict[str, Host] = {}
+    secrets: set[str] = set()
+    for scenario in SCENARIOS:
+        place = tmp_path_factory.mktemp(scenario.inventory.removesuffix(".yml"))
+        for name, host in render(place, scenario.inventory, scenario.releases, scenario.extra).items():
+            hosts[f"{scenario.name}/{name}"] = host
+        secrets |= {path.read_text().strip() for path in place.glob("build/*/secrets/*") if path.is_file()}
+    return Rendered(hosts, frozenset(secrets))
+
+
+def complaints(found: Iterator[str]) -> None:
+    """Fail with every line that was found, not only the first."""
+    lines = sorted(set(found))
+    assert not lines, "\n" + "\n".join(lines)
+
+
+# -- every file ----------------------------------------------------------------------------------------------------
+
+# Who reads these is no administrator: visitors get pages and styles, programs get one secret a file.
+WITHOUT_A_WORD = r"/credentials/|/errors/|\.acl$|\.crt$"
+
+
+def test_every_role_with_configuration_is_seen(rendered: Rendered, root: Path) -> None:
+    seen = {name for host in rendered.hosts.values() for name in host.sets}
+    for role in ("application", "base", "cache", "gunicorn", "nginx", "postgresql"):
+        assert any(role in name.split("-") for name in seen), f"no set of {role} among {sorted(seen)}"
+
+
+def test_every_file_says_first_that_it_is_managed(rendered: Rendered) -> None:
+    complaints(
+        label
+        for label, text in rendered.files()
+        if not re.search(WITHOUT_A_WORD, label) and "Ansible managed" not in "".join(text.splitlines()[:3])
+    )
+
+
+def test_the_next_line_says_what_the_file_decides(rendered: Rendered) -> None:
+    def silent(text: str) -> bool:
+        lines = text.splitlines()
+        after = next((number for number, line in enumerate(lines) if "Ansible managed" in line), -1)
+        words = [line.strip("#/*; ") for line in lines[after + 1 : after + 4] if line.startswith(("#", ";", "/", " *"))]
+        return not any(len(line.split()) >= 3 for line in words)
+
+    complaints(
+        label
+        for label, text in rendered.files()
+        if "Ansible managed" in "".join(text.splitlines()[:3]) and silent(text)
+    )
+
+
+def test_no_file_has_two_blank_lines_in_a_row(rendered: Rendered) -> None:
+    """But between the functions of Python, where two are the custom."""
+    complaints(
+        label
+        for label, text in rendered.files()
+        if "\n\n\n" in (text if not label.endswith(".py") else text.replace("\n\n\n", "\n\n")) or text.startswith("\n")
+    )
+
+
+def test_no_line_ends_in_blanks(rendered: Rendered) -> None:
+    complaints(
+        f"{label}:{number}"
+        for label, text in rendered.files()
+        for number, line in enumerate(text.splitlines(), 1)
+        if line != line.rstrip() and "/credentials/" not in label
+    )
+
+
+def test_every_file_ends_with_one_newline(rendered: Rendered) -> None:
+    complaints(
+        label
+        for label, text in rendered.files()
+        if not re.search(r"/credentials/|\.crt$", label) and (not text.endswith("\n") or text.endswith("\n\n"))
+    )
+
+
+def test_nothing_is_left_unrendered(rendered: Rendered) -> None:
+    leftovers = re.compile(r"\{\{|\}\}|\{%|%\}|AnsibleUndefined|\bUndefined\b|\bNone\b|<bound method|\[object ")
+    complaints(
+        f"{label}: {found.group()}"
+        for label, text in rendered.files()
+        if not label.endswith(".py") and (found := leftovers.search(text))
+    )
+
+
+def test_programs_are_executable_and_nothing_else_is(rendered: Rendered) -> None:
+    complaints(
+        f"{label}{path} {mode}"
+        for label, host in rendered.hosts.items()
+        for path, text in host.files.items()
+        if (mode := str(host.attributes(path).get("mode") or "0644"))
+        and (int(mode, 8) & 0o111 != 0) != ("/bin/" in path or "/lib/slipway/" in path)
+    )
+
+
+def test_nobody_but_the_owner_may_write_a_file(rendered: Rendered) -> None:
+    complaints(
+        f"{label}{path}"
+        for label, host in rendered.hosts.items()
+        for path in host.files
+        if int(str(host.attributes(path).get("mode") or "0644"), 8) & 0o022
+    )
+
+
+# -- secrets -------------------------------------------------------------------------------------------------------
+
+
+def test_generated_secrets_are_long_and_all_different(rendered: Rendered) -> None:
+    assert len(rendered.secrets) >= 6
+    assert min(len(secret) for secret in rendered.secrets) >= 20
+
+
+def test_a_secret_stands_only_in_files_that_hide_it(rendered: Rendered) -> None:
+    complaints(
+        f"{label}{path}"
+        for label, host in rendered.hosts.items()
+        for path, text in host.files.items()
+        if any(secret in text for secret in rendered.secrets)
+        and not (host.attributes(path).get("secret") and host.attributes(path).get("mode") == "0600")
+    )
+
+
+def test_a_secret_is_in_no_command_and_no_link(rendered: Rendered) -> None:
+    for host in rendered.hosts.values():
+        for one in host.sets.values():
+            rest = json.dumps({key: value for key, value in one.items() if key != "files"})
+            assert not any(secret in rest for secret in rendered.secrets)
+
+
+def test_credentials_lie_where_only_root_may_look(rendered: Rendered) -> None:
+    for host in rendered.hosts.values():
+        for one in host.sets.values():
+            for directory in one.get("directories") or []:
+                if directory["path"].endswith("/credentials"):
+                    assert directory["mode"] == "0700"
+                    assert directory.get("owner", "root") == "root"
+
+
+@pytest.mark.parametrize("label", ["one host/deb12", "one host/deb13", "tiers/app", "second site/shared"])
+def test_each_application_gets_its_keys_its_database_and_its_cache(rendered: Rendered, label: str) -> None:
+    names = {Path(path).name for path in rendered[label].files if "/credentials/" in path}
+    assert names >= {"SECRET_KEY", "JWT_SIGNING_KEY", "DATABASE_URL", "CACHE_URL"}
+
+
+def test_only_hosts_of_the_application_hold_its_secrets(rendered: Rendered) -> None:
+    for label in ("tiers/web", "tiers/db"):
+        assert [path for path in rendered[label].files if "/credentials/" in path] == []
+
+
+def test_the_two_keys_of_a_site_are_not_the_same(rendered: Rendered) -> None:
+    for host in rendered.hosts.values():
+        keys = [text for path, text in host.files.items() if path.endswith(("/SECRET_KEY", "/JWT_SIGNING_KEY"))]
+        assert len(set(keys)) == len(keys)
+
+
+def test_a_jwt_signing_key_is_long_enough_for_hs512(rendered: Rendered) -> None:
+    for label, text in rendered.files(r"/JWT_SIGNING_KEY$"):
+        assert len(text.encode()) >= 64, label
+
+
+# -- two sites on one host -----------------------------------------------------------------------------------------
+
+
+def site_sets(host: Host, site: str) -> set[str]:
+    """Paths that one site writes; that both keep the distribution's own instance of the cache masked is no quarrel."""
+    return {
+        path
+        for name, one in host.sets.items()
+        if name.endswith(f"-{site}") or name.startswith(f"{site}-")
+        for path in [
+            *(file["dest"] for file in one["files"]),
+            *(link["dest"] for link in one.get("links") or [] if link["target"] != "/dev/null"),
+        ]
+    }
+
+
+def test_two_sites_on_one_host_write_none_of_each_others_files(rendered: Rendered) -> None:
+    first = site_sets(rendered["one host/deb13"], "slipway")
+    second = site_sets(rendered["second site/shared"], "a-b9")
+    assert first
+    assert second
+    assert first & second == set()
+
+
+def test_nothing_of_the_second_site_carries_the_first_ones_name(rendered: Rendered) -> None:
+    foreign = re.compile(
+        r"/srv/slipway\b|/run/slipway\b|/var/(lib|cache)/slipway/|/etc/slipway/slipway\b|\bslipway(@|\.socket\b|\.service\b)"
+        r"|(User|Group|SocketUser|SocketGroup)=slipway|slipway\.test|\bupstream slipway\b|http://slipway\b"
+    )
+    complaints(
+        f"{path}: {found.group()}"
+        for path, text in rendered["second site/shared"].files.items()
+        if (found := foreign.search(text)) and not path.endswith("/gunicorn.conf.py")
+    )
+
+
+# -- programs that can judge a file without a host ------------------------------------------------------------------
+
+
+def judged_by(program: Sequence[str], path: Path) -> tuple[int, str]:
+    done = subprocess.run([*program, str(path)], capture_output=True, text=True, check=False, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+def unit_faults(path: Path) -> str:
+    """What systemd says of a unit itself; that its program is not on this machine is no fault."""
+    _, said = judged_by(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no"], path)
+    faults = r"Unknown (key|section|lvalue)|Failed to parse|Invalid|ignoring|Missing '='|not a valid"
+    return "\n".join(line for line in said.splitlines() if re.search(faults, line))
+
+
+def plain(*program: str) -> Callable[[Path], str]:
+    """A judge that is silent for a good file."""
+
+    def judge(path: Path) -> str:
+        status, said = judged_by(program, path)
+        return said or f"status {status}" if status != 0 else ""
+
+    return judge
+
+
+# Each judge with the files it is for. Every shell and Python is here; the others where the machine has them.
+JUDGES: tuple[tuple[str, str, Callable[[Path], str]], ...] = (
+    ("sh", r"^/usr/local/(bin|lib/slipway)/", plain("sh", "-n")),
+    ("shellcheck", r"^/usr/local/(bin|lib/slipway)/", plain("shellcheck")),
+    ("systemd-analyze", r"^/etc/systemd/system/[^/]+\.(service|socket|timer|path)$", unit_faults),
+    ("systemd-sysusers", r"^/etc/sysusers\.d/", plain("systemd-sysusers", "--dry-run")),
+    ("nft", r"^/etc/nftables\.conf$", plain("nft", "--check", "--file")),
+)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "judge"),
+    [pytest.param(pattern, judge, id=name) for name, pattern, judge in JUDGES if shutil.which(name)],
+)
+def test_the_program_it_is_for_accepts_the_file(
+    rendered: Rendered, tmp_path: Path, pattern: str, judge: Callable[[Path], str]
+) -> None:
+    found = []
+    for label, host in rendered.hosts.items():
+        place = tmp_path / label
+        host.write(place)
+        for path in host.files:
+            if re.search(pattern, path) and (said := judge(place / path.lstrip("/"))):
+                found.append(f"{label}{path}: {said}")
+    complaints(iter(found))
+
+
+def test_every_python_file_compiles(rendered: Rendered) -> None:
+    for label, text in rendered.files(r"\.py$"):
+        ast.parse(text, label)
+
+
+# -- systemd -------------------------------------------------------------------------------------------------------
+
+
+def units(text: str) -> list[tuple[str, str, str]]:
+    """Section, key and value of each line of a unit."""
+    found = []
+    section = ""
+    for line in re.sub(r"\\\n\s*", " ", text).splitlines():
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif line and not line.startswith(("#", ";")):
+            key, separator, value = line.partition("=")
+            assert separator, f"not a setting: {line}"
+            found.append((section, key, value))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("NoNewPrivileges", "yes"),
+        ("ProtectSystem", "strict"),
+        ("ProtectHome", "yes"),
+        ("PrivateTmp", "yes"),
+        ("PrivateDevices", "yes"),
+        ("CapabilityBoundingSet", ""),
+        ("Restart", "always"),
+    ],
+)
+def test_the_application_and_its_cache_run_in_a_sandbox(rendered: Rendered, key: str, value: str) -> None:
+    for label, text in rendered.files(r"^/etc/systemd/system/[^/]+\.service$"):
+        assert ("Service", key, value) in units(text), label
+
+
+def test_no_unit_has_a_secret_in_its_environment(rendered: Rendered) -> None:
+    for label, text in rendered.files(r"^/etc/systemd/system/[^/]+\.service$"):
+        names = [value for _, key, value in units(text) if key == "Environment"]
+        assert not any(re.search(r"SECRET|PASSWORD|KEY|TOKEN", value) for value in names), label
+
+
+def test_the_stop_timeout_outlasts_gunicorns_own(rendered: Rendered) -> None:
+    for label, host in rendered.hosts.items():
+        for path, text in host.files.items():
+            if path.endswith("@.service"):
+                settings = {key: value for _, key, value in units(text)}
+                conf = next(text for path, text in host.files.items() if path.endswith("/gunicorn.conf.py"))
+                graceful = re.search(r"^graceful_timeout = (\d+)$", conf, re.MULTILINE)
+                assert graceful, label
+                assert int(settings["TimeoutStopSec"]) > int(graceful[1])
+
+
+def test_the_sockets_backlog_is_left_alone(rendered: Rendered) -> None:
+    for label, text in rendered.files(r"\.socket$"):
+        assert "Backlog" not in [key for _, key, _ in units(text)], label
+
+
+# -- nginx ---------------------------------------------------------------------------------------------------------
+
+NGINX = r"^/etc/nginx/(nginx\.conf|sites-available/.*\.conf)$"
+
+
+def test_nginx_files_lose_no_brace_and_no_semicolon(rendered: Rendered) -> None:
+    for label, text in rendered.files(NGINX):
+        try:
+            nginx.parse(text)
+        except ValueError as error:
+            pytest.fail(f"{label}: {error}")
+
+
+def servers(host: Host) -> list[nginx.Directive]:
+    return [
+        server
+        for path, text in host.files.items()
+        if re.search(NGINX, path)
+        for server in nginx.parse(text).all("server")
+        if server.block is not None
+    ]
+
+
+EDGES = ["one host/deb12", "one host/deb13", "tiers/web", "second site/shared"]
+
+
+@pytest.mark.parametrize("label", EDGES)
+def test_headers_are_added_in_one_place_only(rendered: Rendered, label: str) -> None:
+    """An add_header in a location drops every header of the server."""
+    for server in servers(rendered[label]):
+        inner = [one for block in server.block or () for one in block.all("add_header")]
+        assert inner == []
+
+
+@pytest.mark.parametrize("label", EDGES)
+def test_each_added_security_header_is_taken_from_the_application(rendered: Rendered, label: str) -> None:
+    secure = [server for server in servers(rendered[label]) if server.own("ssl_certificate")]
+    assert secure
+    for server in secure:
+        added = {one.words[1] for one in server.own("add_header")} - {"X-Request-ID", "Cache-Control"}
+        hidden = {one.words[1] for one in server.own("proxy_hide_header")}
+        assert added <= hidden
+        assert "Content-Security-Policy" in added
+
+
+@pytest.mark.parametrize("label", EDGES)
+def test_forwarded_headers_are_overwritten(rendered: Rendered, label: str) -> None:
+    for server in servers(rendered[label]):
+        if not list(server.all("proxy_pass")):
+            continue
+        sent = {one.words[1]: one.words[2] for one in server.own("proxy_set_header")}
+        assert sent["X-Forwarded-For"] == "$remote_addr"
+        assert sent["X-Forwarded-Proto"] == "https"
+        assert sent["X-Forwarded-Host"] == sent["Forwarded"] == ""
+        assert sent["X-Request-ID"] == "$request_id"
+        for block in server.block or ():
+            assert list(block.all("proxy_set_header")) == [], "a location's own would drop all of these"
+
+
+@pytest.mark.parametrize("label", EDGES)
+def test_unknown_hosts_meet_a_closed_door(rendered: Rendered, label: str) -> None:
+    doors = [one for one in servers(rendered[label]) if any("default_server" in d.words for d in one.own("listen"))]
+    plain_doors = [one for one in doors if any("80" in word for d in one.own("listen") for word in d.words[1:2])]
+    secure_doors = [one for one in doors if one.own("ssl_reject_handshake")]
+    assert plain_doors
+    assert all(one.own("return")[0].words == ("return", "444") for one in plain_doors)
+    assert secure_doors
+
+
+@pytest.mark.parametrize(("label", "old"), [("one host/deb12", True), ("one host/deb13", False), ("tiers/web", False)])
+def test_http2_is_spoken_in_each_nginxs_own_syntax(rendered: Rendered, label: str, old: bool) -> None:
+    for server in servers(rendered[label]):
+        listens = [one.words for one in server.own("listen") if "ssl" in one.words]
+        if listens:
+            assert all(("http2" in words) is old for words in listens)
+            assert bool(server.own("http2")) is not old
+
+
+@pytest.mark.parametrize(("label", "modern"), [("one host/deb12", False), ("one host/deb13", True)])
+def test_the_post_quantum_group_is_offered_where_openssl_knows_it(rendered: Rendered, label: str, modern: bool) -> None:
+    conf = nginx.parse(rendered[label].files["/etc/nginx/nginx.conf"])
+    (curves,) = conf.all("ssl_ecdh_curve")
+    assert ("X25519MLKEM768" in curves.words[1].split(":")) is modern
+
+
+def test_every_variable_of_nginx_can_be_one(rendered: Rendered) -> None:
+    """A site's name may hold a hyphen, a variable's may not."""
+    for label, text in rendered.files(NGINX):
+        conf = nginx.parse(text)
+        made = [one.words[-1] for name in ("map", "geo", "split_clients") for one in conf.all(name)]
+        made += [one.words[1] for one in conf.all("set")]
+        assert all(re.fullmatch(r"\$[A-Za-z0-9_]+", word) for word in made), f"{label}: {made}"
+
+
+def test_problem_details_written_by_nginx_are_json(rendered: Rendered) -> None:
+    seen = 0
+    for label, text in rendered.files(NGINX):
+        for one in nginx.parse(text).all("return"):
+            if len(one.words) == 3 and one.words[2].startswith("{"):
+                problem = json.loads(one.words[2])
+                assert {"type", "title", "status", "request_id"} <= set(problem), label
+                assert str(problem["status"]) == one.words[1]
+                seen += 1
+    assert seen >= 10
+
+
+def test_nginx_meets_gunicorn_where_it_listens(rendered: Rendered) -> None:
+    for label, site in (("one host/deb13", "slipway"), ("second site/shared", "a-b9")):
+        host = rendered[label]
+        socket = next(text for path, text in host.files.items() if path.endswith(f"/{site}.socket"))
+        listening = {value for _, key, value in units(socket) if key == "ListenStream"}
+        upstream = next(
+            one
+            for path, text in host.files.items()
+            if path.endswith(f"/{site}.conf") and "sites-available" in path
+            for one in nginx.parse(text).all("upstream")
+        )
+        (server,) = upstream.own("server")
+        assert server.words[1].removeprefix("unix:") in listening
+
+
+def test_tiers_meet_over_the_network(rendered: Rendered) -> None:
+    app = rendered["tiers/app"]
+    socket = next(text for path, text in app.files.items() if path.endswith(".socket"))
+    assert any(value.endswith(":8000") for _, key, value in units(socket) if key == "ListenStream")
+    web = nginx.parse(rendered["tiers/web"].files["/etc/nginx/sites-available/slipway.conf"])
+    addresses = [server.words[1] for one in web.all("upstream") for server in one.own("server")]
+    assert addresses == ["10.203.77.32:8000"]
+
+
+def test_a_site_without_a_client_gives_everything_to_the_application(rendered: Rendered) -> None:
+    conf = nginx.parse(rendered["second site/shared"].files["/etc/nginx/sites-available/a-b9.conf"])
+    root = [one for one in conf.all("location") if one.words[-1] == "/" and list(one.all("proxy_pass"))]
+    assert root
+    assert not any("client" in word for one in conf.all("root") for word in one.words)
+
+
+def test_a_sites_own_headers_win_and_an_empty_one_is_left_out(rendered: Rendered) -> None:
+    conf = nginx.parse(rendered["second site/shared"].files["/etc/nginx/sites-available/a-b9.conf"])
+    added = {one.words[1]: one.words[2] for one in conf.all("add_header")}
+    assert added["X-Frame-Options"] == "SAMEORIGIN"
+    assert "Permissions-Policy" not in added
+
+
+def test_a_site_answers_to_all_its_names(rendered: Rendered) -> None:
+    conf = nginx.parse(rendered["second site/shared"].files["/etc/nginx/sites-available/a-b9.conf"])
+    names = [set(one.words[1:]) for one in conf.all("server_name")]
+    assert {"xn--bcher-kva.example", "www.xn--bcher-kva.example", "*.shops.example"} in names
+
+
+# -- the database, the cache, the doors ------------------------------------------------------------------------------
+
+
+def hba(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def test_the_database_trusts_nobody(rendered: Rendered) -> None:
+    for label, text in rendered.files(r"/pg_hba\.conf$"):
+        rules = hba(text)
+        assert {word for rule in rules for word in rule} & {"trust", "password", "md5", "ident"} == set(), label
+        assert rules[-1][-1] == "reject", f"{label}: who fits no line should be refused by the last one"
+        assert all(rule[0] != "hostnossl" for rule in rules)
+
+
+def test_a_database_for_its_own_host_has_no_door_to_the_network(rendered: Rendered) -> None:
+    for label in ("one host/deb12", "one host/deb13", "second site/shared"):
+        files = rendered[label].files
+        rules = hba(next(text for path, text in files.items() if path.endswith("/pg_hba.conf")))
+        assert all(rule[0] == "local" or rule[-1] == "reject" for rule in rules)
+        settings = next(text for path, text in files.items() if path.endswith("/conf.d/slipway.conf"))
+        assert "listen_addresses = ''" in settings
+
+
+def test_a_database_for_other_hosts_asks_for_tls_and_scram(rendered: Rendered) -> None:
+    rules = hba(next(text for path, text in rendered["tiers/db"].files.items() if path.endswith("/pg_hba.conf")))
+    remote = [rule for rule in rules if rule[0] != "local" and rule[-1] != "reject"]
+    assert remote
+    assert all(rule[0] == "hostssl" and "scram-sha-256" in rule for rule in remote)
+    assert all("10.203.77.32" in " ".join(rule) for rule in remote)
+
+
+def open_ports(host: Host) -> set[tuple[str, str]]:
+    """Source (``*`` for anybody) and port of each accepting rule of the firewall."""
+    found = set()
+    for line in host.files["/etc/nftables.conf"].splitlines():
+        rule = re.search(r"tcp dport (\{[^}]*\}|\S+) accept", line)
+        if rule:
+            source = re.search(r"saddr (\{[^}]*\}|\S+)", line)
+            for port in re.findall(r"\d+", rule[1]):
+                for one in re.findall(r"[0-9a-f.:/]+", source[1]) if source else ["*"]:
+                    found.add((one, port))
+    return found
+
+
+def test_the_firewall_opens_what_each_tier_needs_and_nothing_else(rendered: Rendered) -> None:
+    everybody = {("*", "22"), ("*", "80"), ("*", "443")}
+    for label in ("one host/deb12", "one host/deb13"):
+        assert open_ports(rendered[label]) == everybody
+    assert open_ports(rendered["tiers/web"]) == everybody
+    assert open_ports(rendered["tiers/app"]) == {("*", "22"), ("10.203.77.31", "8000")}
+    assert open_ports(rendered["tiers/db"]) == {("*", "22"), ("10.203.77.32", "5432"), ("10.203.77.32", "6379")}
+
+
+def test_the_firewall_drops_by_default(rendered: Rendered) -> None:
+    for label, text in rendered.files(r"^/etc/nftables\.conf$"):
+        assert re.search(r"hook input .*policy drop;", text), label
+
+
+def test_ssh_takes_keys_only(rendered: Rendered) -> None:
+    for label, text in rendered.files(r"/sshd_config\.d/"):
+        settings = dict(line.split(None, 1) for line in text.splitlines() if line and not line.startswith("#"))
+        assert settings["PasswordAuthentication"] == "no", label
+        assert settings["KbdInteractiveAuthentication"] == "no"
+        assert settings["PermitRootLogin"] in {"no", "prohibit-password"}
+
+
+def test_a_cache_on_its_applications_host_has_no_port(rendered: Rendered) -> None:
+    for label in ("one host/deb12", "one host/deb13", "second site/shared"):
+        conf = next(text for path, text in rendered[label].files.items() if path.endswith("/cache.conf"))
+        lines = conf.splitlines()
+        assert "port 0" in lines
+        assert not any(line.startswith(("tls-port", "bind ")) for line in lines)
+
+
+def test_a_cache_for_other_hosts_speaks_tls_only(rendered: Rendered) -> None:
+    conf = next(text for path, text in rendered["tiers/db"].files.items() if path.endswith("/cache.conf"))
+    assert "port 0" in conf.splitlines()
+    assert re.search(r"^tls-port 6379$", conf, re.MULTILINE)
+
+
+def test_the_cache_is_bounded(rendered: Rendered) -> None:
+    for label, text in rendered.files(r"/cache\.conf$"):
+        assert re.search(r"^maxmemory \d+mb$", text, re.MULTILINE), label
+        assert re.search(r"^maxmemory-policy allkeys-", text, re.MULTILINE), label
+
+
+# -- the reader itself ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text", ["server { listen 80; ", "server { listen 80 }", "listen 80; }", "listen 80", ";", 'add "x', "{ x; }"]
+)
+def test_the_reader_of_nginx_refuses_what_is_broken(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        nginx.parse(text)
+
+
+def test_the_reader_of_nginx_sees_through_quotes_comments_and_blocks() -> None:
+    conf = nginx.parse("# a } comment\nhttp { map $a $b { ~^\\.x\\;$ 1; default '{;}'; } server { listen 80; } }")
+    (mapped,) = conf.all("map")
+    assert [one.words for one in mapped.block or ()] == [("~^\\.x\\;$", "1"), ("default", "{;}")]
+    assert [one.words for one in conf.all("listen")] == [("listen", "80")]
