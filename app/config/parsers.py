@@ -7,8 +7,8 @@ from typing import IO, Any
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
 
-# A JWT with every claim somebody may add stays well below; Nginx refuses larger bodies before they get here.
-BODY_LIMIT = 64 * 1024
+# The longest token that the serializers accept, with every character written as two \uXXXX escapes, still fits.
+BODY_LIMIT = 256 * 1024
 DEPTH_LIMIT = 20
 
 

@@ -3,7 +3,7 @@
 from drf_spectacular.contrib.rest_framework_simplejwt import SimpleJWTScheme
 
 
-class BearerScheme(SimpleJWTScheme):  # type: ignore[no-untyped-call]
+class BearerScheme(SimpleJWTScheme):
     """An HTTP bearer scheme of format JWT."""
 
     target_class = "tokens.authentication.BearerAuthentication"

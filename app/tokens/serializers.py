@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib.auth import authenticate, get_user_model
 from django.contrib.auth.models import update_last_login
+from django.core.validators import RegexValidator
 from rest_framework import serializers
 from rest_framework_simplejwt.exceptions import AuthenticationFailed
 from rest_framework_simplejwt.settings import api_settings
@@ -20,8 +21,15 @@ NAME_LIMIT = 254
 PASSWORD_LIMIT = 1024
 
 
-class TokenField(serializers.CharField):
-    """A JSON Web Token as text."""
+class TextField(serializers.CharField):
+    """Text exactly as it was sent. REST framework refuses NUL in any case; the pattern tells the schema."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(trim_whitespace=False, validators=[RegexValidator(r"^[^\x00]*$")], **kwargs)
+
+
+class TokenField(TextField):
+    """A JSON Web Token."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=TOKEN_LIMIT, **kwargs)
@@ -30,15 +38,13 @@ class TokenField(serializers.CharField):
 class ObtainSerializer(serializers.Serializer[Any]):
     """Name and password in, a pair of tokens out. The first field is the user model's USERNAME_FIELD."""
 
-    password = serializers.CharField(
-        write_only=True, max_length=PASSWORD_LIMIT, trim_whitespace=False, style={"input_type": "password"}
-    )
+    password = TextField(write_only=True, max_length=PASSWORD_LIMIT, style={"input_type": "password"})
     access = TokenField(read_only=True)
     refresh = TokenField(read_only=True)
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         """The fields, with the name's."""
-        name = serializers.CharField(write_only=True, max_length=NAME_LIMIT)
+        name = TextField(write_only=True, max_length=NAME_LIMIT)
         return {get_user_model().USERNAME_FIELD: name, **super().get_fields()}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:

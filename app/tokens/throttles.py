@@ -39,7 +39,7 @@ class LoginAttempt:
     """One try to sign in to `account` from `address`."""
 
     def __init__(self, *, account: str, address: str) -> None:
-        name = unicodedata.normalize("NFKC", account).casefold()
+        name = unicodedata.normalize("NFKC", account).casefold().strip()
         network = network_of(address)
         self._subjects = {PAIR: f"{name}\n{network}", ADDRESS: network, ACCOUNT: name}
         self._counted: list[str] = []
