@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -59,6 +60,7 @@ def secret_problems(inventory: Inventory) -> Iterator[Problem]:
                 yield Problem(what, f"Give each its own value. {GENERATE}", where)
             seen.setdefault(value, path)
     yield from _readable(inventory)
+    yield from _generated(inventory)
 
 
 def held_secrets(inventory: Inventory) -> dict[str, Any]:
@@ -188,6 +190,17 @@ def _readable(inventory: Inventory) -> Iterator[Problem]:
         elif source.mode & 0o004:
             what = f"{shown} holds {', '.join(held)}, and everybody on this controller may read it."
             yield Problem(what, f"Run: chmod 600 {shown}", shown)
+
+
+def _generated(inventory: Inventory) -> Iterator[Problem]:
+    """Secrets that this controller made for a sandbox; the lookup that makes them keeps them to their owner."""
+    state = inventory.text("site_state")
+    for file in sorted(Path(state, "secrets").glob("*")) if state else []:
+        if file.stat().st_mode & 0o004:
+            shown = inventory.files.shown(str(file))
+            yield Problem(
+                f"Everybody on this controller may read the secret {shown}.", f"Run: chmod 600 {shown}", shown
+            )
 
 
 def is_secret(place: str) -> bool:

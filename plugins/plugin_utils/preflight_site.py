@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Iterator
@@ -26,6 +27,10 @@ LONGEST_NAME = 25
 # Set aside by RFC 2606 for documentation, plus the default of this toolkit's own sandbox.
 PLACEHOLDERS = ("example.com", "example.net", "example.org", "example", "invalid", "slipway.test")
 
+# What systemd's IPAddressAllow= takes besides addresses.
+NETWORKS = ("any", "localhost", "link-local", "multicast")
+TRUE = ("1", "true", "yes", "on")
+
 LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 LOCATION = re.compile(r"/[A-Za-z0-9._~%/-]*")
@@ -45,7 +50,11 @@ def site_problems(inventory: Inventory) -> Iterator[Problem]:
     yield from _client(inventory)
     yield from _locations(inventory)
     yield from _environment(inventory)
+    yield from _debug(inventory)
     yield from _extra_ca(inventory)
+    yield from _headers(inventory)
+    yield from _egress(inventory)
+    yield from _templates(inventory)
     yield from _numbers_and_packages(inventory)
 
 
@@ -188,11 +197,12 @@ def _client(inventory: Inventory) -> Iterator[Problem]:
 
 
 def _locations(inventory: Inventory) -> Iterator[Problem]:
+    for fact in ("site_application_paths", "site_json_paths"):
+        for path in inventory.items(fact):
+            if isinstance(path, str) and not LOCATION.fullmatch(path):
+                what = f"{fact}: '{path}' is not a path of the site."
+                yield Problem(what, "Begin it with a slash and use no spaces.", inventory.where(fact))
     paths = [path for path in inventory.items("site_application_paths") if isinstance(path, str)]
-    for path in paths:
-        if not LOCATION.fullmatch(path):
-            what = f"site_application_paths: '{path}' is not a path of the site."
-            yield Problem(what, "Begin it with a slash and use no spaces.", inventory.where("site_application_paths"))
     if "/" in paths and inventory.text("site_client"):
         what = "site_application_paths gives / to the application, and site_client serves / too."
         fix = "Remove / from site_application_paths, or set site_client to ''."
@@ -238,6 +248,15 @@ def _environment(inventory: Inventory) -> Iterator[Problem]:
                 yield Problem(what, fix, where)
 
 
+def _debug(inventory: Inventory) -> Iterator[Problem]:
+    debug = inventory.mapping("site_environment").get("DEBUG")
+    if inventory.is_real and isinstance(debug, str) and debug.lower() in TRUE:
+        what = (
+            f"site_environment.DEBUG is on in {inventory.stage}: its error pages show settings and code to everybody."
+        )
+        yield Problem(what, "Remove DEBUG from site_environment.", inventory.where("site_environment"))
+
+
 def _setting(fact: str, name: str, value: Any, where: str) -> Iterator[Problem]:
     if not isinstance(value, str):
         seen, text = ("true or false", str(int(value))) if isinstance(value, bool) else ("a number", str(value))
@@ -270,6 +289,36 @@ def _extra_ca(inventory: Inventory) -> Iterator[Problem]:
     if fault:
         fix = "Name a PEM file of this controller, or set site_extra_ca to ''."
         yield Problem(f"site_extra_ca: {path} {fault}.", fix, inventory.where("site_extra_ca"))
+
+
+def _headers(inventory: Inventory) -> Iterator[Problem]:
+    where = inventory.where("site_headers")
+    for name, value in inventory.mapping("site_headers").items():
+        if not re.fullmatch(r"[A-Za-z0-9-]+", str(name)):
+            yield Problem(
+                f"site_headers: '{name}' is not the name of a header.", "Use letters, digits and hyphens.", where
+            )
+        elif not isinstance(value, str) or any(ord(character) < 32 for character in value):
+            what = f"site_headers.{name} is not a text on one line."
+            yield Problem(what, "Put it in quotes, on one line; '' leaves the header out.", where)
+
+
+def _egress(inventory: Inventory) -> Iterator[Problem]:
+    for network in inventory.items("site_egress"):
+        if isinstance(network, str) and network not in NETWORKS:
+            try:
+                ipaddress.ip_network(network, strict=False)
+            except ValueError:
+                what = f"site_egress: '{network}' is not a network."
+                fix = f"Write an address or a network such as 192.0.2.0/24, or one of {', '.join(NETWORKS)}."
+                yield Problem(what, fix, inventory.where("site_egress"))
+
+
+def _templates(inventory: Inventory) -> Iterator[Problem]:
+    for directory in inventory.items("site_templates"):
+        if isinstance(directory, str) and not Path(directory).is_dir():
+            what = f"site_templates: {directory} is not a directory of this controller."
+            yield Problem(what, "Correct the path.", inventory.where("site_templates"))
 
 
 def _numbers_and_packages(inventory: Inventory) -> Iterator[Problem]:

@@ -27,15 +27,20 @@ PLAYBOOK = """
       ansible.builtin.import_role:
         name: slipway.django.site
         tasks_from: inventory
+
+- name: What the hosts would have answered
+  hosts: looked_at
+  gather_facts: false
+  tasks:
     - name: Check the host
       ansible.builtin.include_role:
         name: slipway.django.site
         tasks_from: host
       vars:
         ansible_facts: {slipway_host: "{{ given_facts }}"}
-      when: given_facts is defined
+
 - name: A later play, without the role
-  hosts: all
+  hosts: later
   gather_facts: false
   tasks:
     - name: What the facts are
@@ -99,10 +104,11 @@ class Site:
             groups["testhosts"] = {"children": {environment: None}}
             # The test hosts' addresses are listed by name; the cases need none of their own.
             self.replace("group_vars/testhosts/connection.yml", "[inventory_hostname]", "['deb13']")
+        groups["looked_at"] = {"hosts": {case: None for case, facts in cases.items() if "given_facts" in facts}}
         self.write("cases.yml", groups)
         return "cases.yml"
 
-    def judge(self, inventory: str, *arguments: str) -> dict[str, Answer]:
+    def judge(self, inventory: str, *arguments: str, playbook: str = "play.yml") -> dict[str, Answer]:
         """Run ansible-playbook and return what each host was told."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
         environment |= {
@@ -113,7 +119,7 @@ class Site:
         }
         program = Path(sys.executable).with_name("ansible-playbook")
         done = subprocess.run(
-            [str(program), "-i", f"inventory/{inventory}", "play.yml", *arguments],
+            [str(program), "-i", f"inventory/{inventory}", playbook, *arguments],
             cwd=self.directory,
             env=environment,
             capture_output=True,

@@ -320,6 +320,8 @@ def test_a_missing_domain_is_refused(site: Site) -> None:
 
 def test_a_fact_that_the_inventory_leaves_out_has_its_default_in_every_play(site: Site) -> None:
     site.remove("group_vars/all/site.yml", "site_egress")
+    with (site.inventory / "sandbox.yml").open("a") as file:
+        file.write("later:\n  children:\n    sandbox:\n")
     answer = site.judge("sandbox.yml")["sandbox.slipway.test"]
     assert answer.message == ""
     assert answer.later == []
@@ -484,5 +486,6 @@ def test_two_environments_in_one_run_are_refused(site: Site) -> None:
     assert "Give Ansible the inventory of one environment" in told["shop1.mysite.org"].message
 
 
-def test_the_role_is_what_the_playbooks_begin_with() -> None:
-    assert "slipway.django.site" in (ROOT / "playbooks/look.yml").read_text()
+def test_the_playbooks_look_with_this_role_before_they_contact_a_host(site: Site) -> None:
+    told = site.judge("staging.yml", playbook=str(ROOT / "playbooks/deploy.yml"))
+    assert "3 problems. Nothing was changed on it." in told["staging.example.com"].message
