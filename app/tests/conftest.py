@@ -9,7 +9,7 @@ from django.core.cache import cache
 from django.db import connection
 from django.test import Client
 
-from tests.environment import STATIC_ROOT
+from tests.environment import DIRECTORY, STATIC_ROOT
 
 APP = Path(__file__).resolve().parent.parent
 PASSWORD = "correct horse battery staple"
@@ -67,7 +67,7 @@ def assert_problem(response: Answer, status: int, code: str | None = None) -> di
 def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
     """SQLite in a file, not in memory: then several threads can use it, as the server's do."""
     if connection.vendor == "sqlite":
-        connection.settings_dict["TEST"]["NAME"] = str(STATIC_ROOT.parent / f"{STATIC_ROOT.name}.sqlite3")
+        connection.settings_dict["TEST"]["NAME"] = str(DIRECTORY / "tests.sqlite3")
 
 
 @pytest.fixture(autouse=True)

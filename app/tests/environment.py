@@ -1,12 +1,17 @@
 """An environment as in production, set before Django reads it: a pytest plugin, named in pyproject.toml."""
 
+import atexit
 import os
 import secrets
+import shutil
 import tempfile
 from pathlib import Path
 
 RELEASE = "20261122T031500Z-1a2b3c4d5e6f"
-STATIC_ROOT = Path(tempfile.mkdtemp(prefix="slipway-static-"))
+# Removed when the tests end.
+DIRECTORY = Path(tempfile.mkdtemp(prefix="slipway-app-"))
+atexit.register(shutil.rmtree, DIRECTORY, ignore_errors=True)
+STATIC_ROOT = DIRECTORY / "static"
 os.environ.update(
     {
         "DJANGO_SETTINGS_MODULE": "config.settings",
@@ -20,4 +25,4 @@ os.environ.update(
         "DEBUG": "0",
     }
 )
-os.environ.setdefault("DATABASE_URL", f"sqlite:///{STATIC_ROOT / 'database.sqlite3'}")
+os.environ.setdefault("DATABASE_URL", f"sqlite:///{DIRECTORY / 'database.sqlite3'}")
