@@ -34,10 +34,12 @@ COMPRESSIBLE = {
     ".wasm", ".webmanifest", ".xml",
 }  # fmt: skip
 SMALLEST_TO_COMPRESS = 512
+# As Django's ManifestStaticFilesStorage names them.
+HASHED_NAME = re.compile(r"\.[0-9a-f]{12}\.[^/]+$")
 # Part of what decides whether a release must be built anew: raise it when the build below changes what it makes.
-RECIPE = "1"
+RECIPE = "2"
 
-RUNNER = '''
+RUNNER = """
 import json, os, sys, traceback
 request = json.load(sys.stdin)
 sys.path.insert(0, os.getcwd())
@@ -62,7 +64,7 @@ for step in request["steps"]:
         traceback.print_exc(limit=-4, chain=False)
         print("slipway-failed-step:" + step["name"], file=sys.stderr)
         sys.exit(1)
-'''
+"""
 
 
 class ReleaseError(Exception):
@@ -83,6 +85,11 @@ class Layout:
     @property
     def releases(self) -> Path:
         return self.home / "releases"
+
+    @property
+    def static_pool(self) -> Path:
+        """Hashed static files of every kept release, so that a page loaded before a switch still finds its own."""
+        return self.home / "static"
 
     @property
     def current(self) -> Path:
@@ -158,7 +165,11 @@ def list_releases(layout: Layout) -> list[dict[str, Any]]:
     """All releases of the site, oldest first, each with its record."""
     if not layout.releases.is_dir():
         return []
-    found = [path for path in layout.releases.iterdir() if path.is_dir() and not path.is_symlink() and RELEASE_ID.match(path.name)]
+    found = [
+        path
+        for path in layout.releases.iterdir()
+        if path.is_dir() and not path.is_symlink() and RELEASE_ID.match(path.name)
+    ]
     return [{**read_manifest(path), "id": path.name} for path in sorted(found)]
 
 
@@ -170,7 +181,7 @@ def wanted_release(layout: Layout) -> dict[str, Any] | None:
 
 def now() -> str:
     """UTC time to the microsecond, sortable as text."""
-    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 @contextmanager
@@ -195,7 +206,7 @@ def site_lock(layout: Layout) -> Iterator[None]:
 
 
 def quote_environment(values: Mapping[str, str]) -> str:
-    """An EnvironmentFile of systemd.exec(5): double-quoted values with ``\\ " $ `` and backquote escaped."""
+    r"""An EnvironmentFile of systemd.exec(5): double-quoted values with ``\ " $ `` and backquote escaped."""
     lines = []
     for name, value in sorted(values.items()):
         escaped = re.sub(r'([\\"$`])', r"\\\1", value)
@@ -234,7 +245,7 @@ class Build:
         self.request = request
         self.layout = layout
         self.inputs = inputs
-        stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
         self.id = f"{stamp}-{request.revision}"
         self.directory = layout.releases / self.id
         self.builder = f"{request.site}-build"
@@ -244,13 +255,15 @@ class Build:
         """Build, check and migrate; returns the release's id or raises ReleaseError with the release marked failed."""
         self._prepare()
         try:
-            for step in (self._unpack, self._install, self._collect, self._compress, self._check_and_migrate):
+            for step in (self._unpack, self._install, self._collect, self._compress, self._check_and_migrate, self._pool):
                 started = datetime.datetime.now()
                 step()
                 self.timings[step.__name__.strip("_")] = round((datetime.datetime.now() - started).total_seconds(), 2)
         except (ReleaseError, OSError, subprocess.SubprocessError, tarfile.TarError) as error:
             set_state(self.directory, FAILED, reason=str(error)[:4000])
-            raise ReleaseError(f"{error}\nRelease {self.id} is marked failed and kept in {self.directory}. {self._standing()}") from error
+            raise ReleaseError(
+                f"{error}\nRelease {self.id} is marked failed and kept in {self.directory}. {self._standing()}"
+            ) from error
         set_state(self.directory, READY, timings=self.timings, python=self._python_version())
         return self.id
 
@@ -261,7 +274,9 @@ class Build:
             return "No release serves yet."
 
     def _python_version(self) -> str:
-        done = subprocess.run([str(self.directory / "venv/bin/python"), "--version"], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [str(self.directory / "venv/bin/python"), "--version"], capture_output=True, text=True, check=False
+        )
         return done.stdout.strip().removeprefix("Python ")
 
     def _prepare(self) -> None:
@@ -273,7 +288,7 @@ class Build:
         self.layout.releases.mkdir(parents=True, exist_ok=True)
         self.layout.home.chmod(0o755)
         self.layout.releases.chmod(0o755)
-        for path in (self.layout.cache, self.layout.cache / "compressed", self.layout.cache / "uv"):
+        for path in (self.layout.cache, self.layout.cache / "compressed", self.layout.cache / "uv", self.layout.static_pool):
             path.mkdir(parents=True, exist_ok=True)
             os.chown(path, account.pw_uid, account.pw_gid)
         runtime = pwd.getpwnam(self.request.site)
@@ -316,15 +331,17 @@ class Build:
 
             def extract() -> None:
                 with tarfile.open(fileobj=stream) as archive:
-                    if hasattr(tarfile, "data_filter"):
-                        archive.extractall(self.directory, filter="data")
-                    else:
-                        archive.extractall(self.directory)
+                    # Debian 12's Python knows no filter; the account that unpacks can write nowhere else either way.
+                    archive.extraction_filter = getattr(tarfile, "data_filter", None)
+                    for member in archive:
+                        archive.extract(member, self.directory)
 
             as_user(self.builder, extract)
         found = sorted((self.directory / "app").glob("**/manage.py"), key=lambda path: len(path.parts))
         if not found:
-            raise ReleaseError("The source has no manage.py. Set site_source in inventory/group_vars/all/site.yml to a Django project.")
+            raise ReleaseError(
+                "The source has no manage.py. Set site_source in inventory/group_vars/all/site.yml to a Django project."
+            )
         (self.directory / "project").symlink_to(os.path.relpath(found[0].parent, self.directory))
 
     def _uv(self) -> Path:
@@ -362,7 +379,9 @@ class Build:
         }
         lock = self._nearest(app, "uv.lock")
         if lock is not None:
-            self._program([uv, "sync", "--locked", "--no-dev", "--no-editable"], self.builder, environment, cwd=lock.parent)
+            self._program(
+                [uv, "sync", "--locked", "--no-dev", "--no-editable"], self.builder, environment, cwd=lock.parent
+            )
         else:
             requirements = self._nearest(app, "requirements.txt")
             if requirements is None:
@@ -370,13 +389,17 @@ class Build:
                     "The source has neither uv.lock nor requirements.txt, so its dependencies are unknown. Add one to site_source."
                 )
             self._program([uv, "venv", "--clear", str(venv)], self.builder, environment)
-            self._program([uv, "pip", "install", "--requirement", str(requirements)], self.builder, environment, cwd=app)
+            self._program(
+                [uv, "pip", "install", "--requirement", str(requirements)], self.builder, environment, cwd=app
+            )
         if not (venv / "bin/gunicorn").exists():
             with tempfile.NamedTemporaryFile("w", suffix=".txt") as pinned:
                 pinned.write(self.request.gunicorn_requirements)
                 pinned.flush()
-                os.chmod(pinned.name, 0o644)
-                self._program([uv, "pip", "install", "--require-hashes", "--requirement", pinned.name], self.builder, environment)
+                Path(pinned.name).chmod(0o644)
+                self._program(
+                    [uv, "pip", "install", "--require-hashes", "--requirement", pinned.name], self.builder, environment
+                )
 
     def _nearest(self, app: Path, name: str) -> Path | None:
         """The file called ``name`` beside manage.py, else the one nearest to the source's top."""
@@ -387,12 +410,17 @@ class Build:
         return found[0] if found else None
 
     def _collect(self) -> None:
-        self._manage(self.builder, [("collectstatic", ["collectstatic", "--noinput", "--verbosity", "0", "--skip-checks"])])
+        self._manage(
+            self.builder, [("collectstatic", ["collectstatic", "--noinput", "--verbosity", "0", "--skip-checks"])]
+        )
 
     def _compress(self) -> None:
         cache = self.layout.cache / "compressed"
         roots = [self.directory / "static", self.directory / "client"]
         as_user(self.builder, lambda: compress_trees(roots, cache))
+
+    def _pool(self) -> None:
+        as_user(self.builder, lambda: pool_static(self.directory / "static", self.layout.static_pool))
 
     def _check_and_migrate(self) -> None:
         steps = [("check", ["check", "--deploy", "--fail-level", self.request.check_level])]
@@ -406,7 +434,9 @@ class Build:
 
     # -- running things --------------------------------------------------------------------------------------------
 
-    def _manage(self, account: str, steps: Sequence[tuple[str, list[str]]], extra: Mapping[str, str] | None = None) -> None:
+    def _manage(
+        self, account: str, steps: Sequence[tuple[str, list[str]]], extra: Mapping[str, str] | None = None
+    ) -> None:
         """Run management commands in one process of the release's own Python."""
         with self._readable_credentials(account) as credentials:
             environment = {**self.environment(), **(extra or {}), "CREDENTIALS_DIRECTORY": str(credentials)}
@@ -468,7 +498,10 @@ class Build:
         )
         if done.returncode != 0:
             lines = done.stdout.strip().splitlines()
-            step = next((line.partition(":")[2] for line in lines if line.startswith("slipway-failed-step:")), Path(arguments[0]).name)
+            step = next(
+                (line.partition(":")[2] for line in lines if line.startswith("slipway-failed-step:")),
+                Path(arguments[0]).name,
+            )
             shown = "\n".join(line for line in lines if not line.startswith("slipway-failed-step:"))[-3000:]
             raise ReleaseError(f"The release was refused at the step '{step}' (as {account}):\n{shown}")
 
@@ -508,7 +541,10 @@ def compress_trees(roots: Sequence[Path], cache: Path) -> None:
         path
         for root in roots
         for path in sorted(root.rglob("*"))
-        if path.suffix in COMPRESSIBLE and path.is_file() and not path.is_symlink() and path.stat().st_size >= SMALLEST_TO_COMPRESS
+        if path.suffix in COMPRESSIBLE
+        and path.is_file()
+        and not path.is_symlink()
+        and path.stat().st_size >= SMALLEST_TO_COMPRESS
     ]
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         for _ in pool.map(lambda path: compress_file(path, cache), files):
@@ -547,6 +583,30 @@ def compress_file(path: Path, cache: Path) -> None:
                 os.utime(target, (stamp, stamp))
 
 
+def hashed_files(static: Path) -> Iterator[Path]:
+    """Files whose name carries a hash of their content, with their compressed variants, relative to ``static``."""
+    for path in static.rglob("*"):
+        if HASHED_NAME.search(path.name) and path.is_file() and not path.is_symlink():
+            yield path.relative_to(static)
+
+
+def pool_static(static: Path, pool: Path) -> None:
+    """Link the release's hashed files into the pool; a name that is there already has the same content."""
+    for name in hashed_files(static):
+        target = pool / name
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.link(static / name, target)
+
+
+def prune_pool(layout: Layout) -> None:
+    """Take out of the pool what no release on this host has any more."""
+    kept = {name for release in list_releases(layout) for name in hashed_files(layout.releases / release["id"] / "static")}
+    for name in list(hashed_files(layout.static_pool)):
+        if name not in kept:
+            (layout.static_pool / name).unlink()
+
+
 # -- the verb ------------------------------------------------------------------------------------------------------
 
 
@@ -562,7 +622,11 @@ class Plan:
 def look(request: Request, layout: Layout) -> Plan:
     """Compare what is wanted with what is there; changes nothing."""
     inputs = inputs_digest(request, layout)
-    fitting = [item for item in list_releases(layout) if item.get("inputs") == inputs and item["state"] in (READY, LIVE, RETIRED)]
+    fitting = [
+        item
+        for item in list_releases(layout)
+        if item.get("inputs") == inputs and item["state"] in (READY, LIVE, RETIRED)
+    ]
     if not fitting:
         return Plan("", "", inputs)
     best = max(fitting, key=lambda item: ((RETIRED, READY, LIVE).index(item["state"]), item["id"]))
@@ -580,5 +644,3 @@ def build(request: Request, layout: Layout) -> tuple[bool, str, dict[str, float]
             return True, plan.release, {}
         work = Build(request, layout, plan.inputs)
         return True, work.run(), work.timings
-
-

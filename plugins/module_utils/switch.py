@@ -22,6 +22,7 @@ from ansible_collections.slipway.django.plugins.module_utils.release import (
     Layout,
     ReleaseError,
     list_releases,
+    prune_pool,
     set_state,
     site_lock,
     wanted_release,
@@ -33,7 +34,13 @@ Run = Callable[[Sequence[str]], tuple[int, str]]
 def run_command(arguments: Sequence[str]) -> tuple[int, str]:
     """Run a program; returns its status and its output, both streams together."""
     done = subprocess.run(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False, timeout=300
+        arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+        timeout=300,
     )
     return done.returncode, done.stdout.strip()
 
@@ -79,7 +86,9 @@ class Switch:
 
     def _started_before_its_configuration(self, release: str) -> bool:
         """Whether a file that decides how the instance runs is newer than the instance."""
-        _, output = self._run(["systemctl", "show", "--property=ExecMainStartTimestampMonotonic", "--value", self.unit(release)])
+        _, output = self._run(
+            ["systemctl", "show", "--property=ExecMainStartTimestampMonotonic", "--value", self.unit(release)]
+        )
         try:
             started = time.time() - (time.clock_gettime(time.CLOCK_MONOTONIC) - int(output) / 1e6)
         except ValueError:
@@ -170,17 +179,22 @@ class Switch:
 
     def _prune(self, live: str) -> None:
         """Keep the live release, the previous one, and the newest few of the rest; a failed one counts like any other."""
-        retired = [item for item in list_releases(self.layout) if item["id"] != live and item["state"] in (RETIRED, FAILED)]
+        retired = [
+            item for item in list_releases(self.layout) if item["id"] != live and item["state"] in (RETIRED, FAILED)
+        ]
         previous = max(
-            (item for item in retired if item["state"] == RETIRED), key=lambda item: item.get("retired_at", ""), default=None
+            (item for item in retired if item["state"] == RETIRED),
+            key=lambda item: item.get("retired_at", ""),
+            default=None,
         )
         spare = [item for item in retired if item is not previous]
-        for item in spare[: max(0, len(spare) - (self.keep - 2))]:
+        surplus = spare[: max(0, len(spare) - (self.keep - 2))]
+        for item in surplus:
             shutil.rmtree(self.layout.releases / item["id"])
+        if surplus:
+            prune_pool(self.layout)
 
 
 def summary(situation: Situation) -> dict[str, Any]:
     """The situation as plain data for a module's result."""
     return {"release": situation.wanted, "running": list(situation.running), "reasons": list(situation.reasons)}
-
-

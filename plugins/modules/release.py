@@ -109,11 +109,15 @@ def main() -> None:
                 "choices": ["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"],
             },
             "migrate": {"type": "bool", "default": True},
-            "superuser": {"type": "dict", "default": {}, "options": {
-                "username": {"type": "str"},
-                "email": {"type": "str"},
-                "password": {"type": "str", "no_log": True},
-            }},
+            "superuser": {
+                "type": "dict",
+                "default": {},
+                "options": {
+                    "username": {"type": "str"},
+                    "email": {"type": "str"},
+                    "password": {"type": "str", "no_log": True},
+                },
+            },
             "who": {"type": "str", "default": "unknown"},
             "archive": {"type": "path", "default": ""},
         },

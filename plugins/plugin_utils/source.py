@@ -33,19 +33,23 @@ class Source:
         """List a directory as git sees it (tracked, and new but not ignored), or without the usual debris."""
         root = Path(directory).expanduser().resolve()
         if not root.is_dir():
-            raise SourceError(f"{directory} is not a directory of this controller. Set site_source in inventory/group_vars/all/site.yml.")
+            raise SourceError(
+                f"{directory} is not a directory of this controller. Set site_source in inventory/group_vars/all/site.yml."
+            )
         listed = cls._git(root, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
-        if listed:
-            names = [Path(name) for name in listed.split("\0") if name]
-        else:
-            names = [path.relative_to(root) for path in root.rglob("*")]
+        tracked = [Path(name) for name in listed.split("\0") if name]
+        names = tracked or [path.relative_to(root) for path in root.rglob("*")]
         kept = [
             name
             for name in names
-            if not LEFT_OUT & set(name.parts) and name.suffix != ".pyc" and ((root / name).is_file() or (root / name).is_symlink())
+            if not LEFT_OUT & set(name.parts)
+            and name.suffix != ".pyc"
+            and ((root / name).is_file() or (root / name).is_symlink())
         ]
         if not kept:
-            raise SourceError(f"{root} holds no files. Set site_source or site_client in inventory/group_vars/all/site.yml.")
+            raise SourceError(
+                f"{root} holds no files. Set site_source or site_client in inventory/group_vars/all/site.yml."
+            )
         return cls(root, tuple(sorted(kept)))
 
     @staticmethod

@@ -15,7 +15,7 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,13 @@ def write_ssh_config(hosts: dict[str, Any]) -> Path:
             lines.append(f"  IdentityFile {ssh['key']}")
         words = shlex.split(ssh["arguments"])
         lines += [f"  {option.replace('=', ' ', 1)}" for flag, option in itertools.pairwise(words) if flag == "-o"]
-    lines += ["Host *", "  ControlMaster auto", "  ControlPersist 60", "  ControlPath ~/.ssh/slipway-%C", "  ServerAliveInterval 15"]
+    lines += [
+        "Host *",
+        "  ControlMaster auto",
+        "  ControlPersist 60",
+        "  ControlPath ~/.ssh/slipway-%C",
+        "  ServerAliveInterval 15",
+    ]
     Path("~/.ssh").expanduser().mkdir(mode=0o700, exist_ok=True)
     path = ROOT / "build" / "ssh_config"
     path.parent.mkdir(exist_ok=True)
@@ -109,15 +115,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = kept
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Attach the host's last journal lines to a failure."""
-    outcome = yield
-    report = outcome.get_result()
+    report = yield
     host = getattr(item, "funcargs", {}).get("host")
     if report.when == "call" and report.failed and isinstance(host, Host):
         journal = host.run("journalctl --no-pager --lines=40 --output=short-iso --priority=info")
         report.sections.append((f"journal of {host.backend.hostname}", journal.stdout))
+    return report
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +147,9 @@ class Visitor:
     def _client(self, *, http2: bool) -> httpx.Client:
         return httpx.Client(verify=self.context, http2=http2, timeout=REQUEST_TIMEOUT, trust_env=False)
 
-    def request(self, method: str, path: str, *, scheme: str = "https", host: str = "", http2: bool = False, **more: Any) -> httpx.Response:
+    def request(
+        self, method: str, path: str, *, scheme: str = "https", host: str = "", http2: bool = False, **more: Any
+    ) -> httpx.Response:
         """One request, no redirect followed; ``path`` begins with a slash, ``host`` replaces the Host header."""
         headers = {"Host": host or self.domain, **more.pop("headers", {})}
         extensions = {"sni_hostname": self.domain}

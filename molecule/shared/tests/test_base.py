@@ -33,7 +33,9 @@ def test_a_port_that_nobody_named_is_dropped_by_the_firewall(host):
 
 @pytest.mark.tier("web")
 def test_a_listener_that_nobody_named_cannot_be_reached(host, visitor):
-    host.run("systemd-run --quiet --collect --unit=promise-listener --property=RuntimeMaxSec=20 python3 -m http.server 8099")
+    host.run(
+        "systemd-run --quiet --collect --unit=promise-listener --property=RuntimeMaxSec=20 python3 -m http.server 8099"
+    )
     assert host.run("timeout 5 sh -c 'until ss -ltn | grep -q :8099; do sleep 0.1; done'").rc == 0
     assert not visitor.can_connect(8099)
     host.run("systemctl stop promise-listener")

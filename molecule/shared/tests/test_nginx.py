@@ -57,17 +57,24 @@ def test_another_host_header_behind_the_right_handshake_is_refused(visitor):
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
 def test_old_tls_is_refused(visitor, site, version):
-    with pytest.warns(DeprecationWarning), pytest.raises(ssl.SSLError):
+    with pytest.warns(DeprecationWarning, match="TLSv1"), pytest.raises(ssl.SSLError):
         visitor.handshake(site["site_domain"], minimum_version=ssl.TLSVersion.TLSv1, maximum_version=version)
 
 
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
 def test_current_tls_is_spoken(visitor, site, version):
     wanted = ssl.TLSVersion[version]
-    assert visitor.handshake(site["site_domain"], minimum_version=wanted, maximum_version=wanted)["version"].replace(".", "_") == version
+    assert (
+        visitor.handshake(site["site_domain"], minimum_version=wanted, maximum_version=wanted)["version"].replace(
+            ".", "_"
+        )
+        == version
+    )
 
 
-@pytest.mark.parametrize("cipher", ["AES128-SHA", "ECDHE-RSA-AES128-SHA", "DHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-SHA"])
+@pytest.mark.parametrize(
+    "cipher", ["AES128-SHA", "ECDHE-RSA-AES128-SHA", "DHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-SHA"]
+)
 def test_weak_ciphers_are_refused(visitor, cipher):
     context = ssl.create_default_context()
     context.check_hostname = False
@@ -80,7 +87,9 @@ def test_weak_ciphers_are_refused(visitor, cipher):
         context.wrap_socket(plain, server_hostname=visitor.domain)
 
 
-@pytest.mark.parametrize("path", ["/", "/hello/", "/api/nothing", "/no-such-page", "/static/nothing.css", "/admin/login/", "/.git/config"])
+@pytest.mark.parametrize(
+    "path", ["/", "/hello/", "/api/nothing", "/no-such-page", "/static/nothing.css", "/admin/login/", "/.git/config"]
+)
 @pytest.mark.parametrize("name", SECURITY_HEADERS)
 def test_every_answer_carries_each_security_header_once(visitor, path, name):
     values = visitor.get(path).headers.get_list(name)
@@ -141,7 +150,9 @@ def test_a_page_is_always_asked_for_again(visitor):
 
 def test_a_hashed_file_is_cached_for_ever_and_compressed(host, visitor, site):
     root = f"/srv/{site['site_name']}/current/static"
-    name = host.check_output(f"cd {root}/ && find . -name '*.????????????.css' -size +4k | head -n 1").removeprefix("./")
+    name = host.check_output(f"cd {root}/ && find . -name '*.????????????.css' -size +4k | head -n 1").removeprefix(
+        "./"
+    )
     answer = visitor.get(f"{site['site_static_url']}{name}", headers={"Accept-Encoding": "br"})
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
@@ -161,7 +172,12 @@ def test_what_the_api_says_is_not_compressed(visitor):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("X-Forwarded-Proto", "http"), ("X-Forwarded-Host", "evil.example"), ("X-Forwarded-For", "127.0.0.1"), ("Forwarded", "proto=http;host=evil")],
+    [
+        ("X-Forwarded-Proto", "http"),
+        ("X-Forwarded-Host", "evil.example"),
+        ("X-Forwarded-For", "127.0.0.1"),
+        ("Forwarded", "proto=http;host=evil"),
+    ],
 )
 def test_forwarded_headers_of_a_visitor_are_overwritten(visitor, name, value):
     answer = visitor.get("/admin/login/", headers={name: value})
@@ -176,7 +192,10 @@ def test_the_request_id_is_nginxs_own(visitor):
 
 
 def test_no_token_and_no_query_reaches_the_access_log(host, visitor):
-    visitor.get("/hello/?secret=in-the-query", headers={"Authorization": "Bearer in-the-header", "Cookie": "sessionid=in-a-cookie"})
+    visitor.get(
+        "/hello/?secret=in-the-query",
+        headers={"Authorization": "Bearer in-the-header", "Cookie": "sessionid=in-a-cookie"},
+    )
     log = host.check_output("tail -n 5 /var/log/nginx/access.log")
     assert '"path":"/hello/"' in log
     assert "in-the-" not in log
@@ -193,7 +212,9 @@ def test_a_header_larger_than_that_is_refused(visitor):
 
 
 def test_a_broken_configuration_is_named_and_does_not_go_live(host):
-    host.run("cp -a /etc/nginx /run/promise-candidate && echo 'nonsense;' >> /run/promise-candidate/sites-available/broken.conf")
+    host.run(
+        "cp -a /etc/nginx /run/promise-candidate && echo 'nonsense;' >> /run/promise-candidate/sites-available/broken.conf"
+    )
     host.run("ln -s ../sites-available/broken.conf /run/promise-candidate/sites-enabled/broken.conf")
     refused = host.run("nginx -t -q -c /run/promise-candidate/nginx.conf")
     host.run("rm -r /run/promise-candidate")
@@ -209,4 +230,9 @@ def test_nginx_comes_back_after_a_crash(host, visitor):
 
 
 def test_the_private_key_is_not_for_www_data(host, site):
-    assert host.run(f"setpriv --reuid=www-data --clear-groups cat /etc/slipway/{site['site_name']}/tls/current/privkey.pem").rc != 0
+    assert (
+        host.run(
+            f"setpriv --reuid=www-data --clear-groups cat /etc/slipway/{site['site_name']}/tls/current/privkey.pem"
+        ).rc
+        != 0
+    )

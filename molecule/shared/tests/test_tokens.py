@@ -113,7 +113,15 @@ def test_tokens_are_never_stored_by_caches(visitor, user):
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b"null", b'{"username": 1, "password": []}', b'{"username": "a\\u0000b", "password": "x"}', b"[" * 20000 + b"]" * 20000],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"username": 1, "password": []}',
+        b'{"username": "a\\u0000b", "password": "x"}',
+        b"[" * 20000 + b"]" * 20000,
+    ],
 )
 def test_nonsense_gets_a_client_error(visitor, body):
     answer = visitor.request("POST", "/api/token/", content=body, headers={"Content-Type": "application/json"})
