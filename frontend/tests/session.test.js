@@ -93,7 +93,7 @@ function openTab({ watch = new Watch(), server = new Server(watch), storage = ne
     session.addEventListener(type, ({ detail }) => events.push({ type, ...detail }));
   }
   const told = () => events.map(({ type }) => type);
-  return { session, server, watch, storage, events, told };
+  return { session, server, watch, storage, channel, events, told };
 }
 
 /** Let everything that is under way come to its end. */
@@ -352,6 +352,18 @@ test("two tabs that are due at the same moment refresh once, and both have the n
   assert.equal(server.count("/api/token/refresh/"), 1);
   assert.equal(tabs[0].session.record.generation, 2);
   assert.equal(tabs[1].session.record.refresh, tabs[0].session.record.refresh);
+});
+
+test("a message that was late does not bring a session back that was logged out", async () => {
+  const { open } = twoTabs();
+  const [first, second] = [open(), open()];
+  await first.session.logIn("ada", "right");
+  await settle();
+  const late = { ...first.session.record, generation: 2 };
+  await first.session.logOut();
+  await settle();
+  second.channel.dispatchEvent(Object.assign(new Event("message"), { data: { type: "record", record: late } }));
+  assert.equal(second.session.loggedIn, false);
 });
 
 test("logging out in one tab logs out in all", async () => {
