@@ -44,9 +44,9 @@ HOSTS: Mapping[str, Host] = {
         Host("deb12", 21, "bookworm"),
         Host("deb13", 22, "trixie"),
         # molecule/tiers: one site on three hosts
-        Host("web", 31, "trixie"),
-        Host("app", 32, "trixie"),
-        Host("db", 33, "bookworm"),
+        Host("web1", 31, "trixie"),
+        Host("app1", 32, "trixie"),
+        Host("db1", 33, "bookworm"),
     )
 }
 
