@@ -110,7 +110,7 @@ def create_command(host: Host, image_name: str) -> list[str]:
         "--systemd=always",
         # `reboot` ends the container with status 129 (the kernel sends its init SIGHUP, reboot(2)): start it again.
         "--restart=on-failure",
-        "--pids-limit=-1",
+        "--pids-limit=0",
         *machine.limits(),
         image_name,
         "sh",
