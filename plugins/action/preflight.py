@@ -61,7 +61,6 @@ class ActionModule(ActionBase):
         if arguments["phase"] == "inventory":
             inventory = self._inventory(variables, self._options())
             found = list(inventory_problems(inventory, self._group_directories(inventory.files)))
-            result["defaulted"] = defaulted(inventory)
         else:
             inventory = self._inventory(
                 variables, {name: Option("site", name, {}) for name in ("site_source", "site_stage")}
@@ -70,6 +69,8 @@ class ActionModule(ActionBase):
             found = list(host_problems(inventory, arguments["host"], time.time(), limits))
         if found:
             result.update(failed=True, msg=report(inventory.host, found))
+        elif arguments["phase"] == "inventory":
+            result["defaulted"] = defaulted(inventory)
         return result
 
     def _options(self) -> dict[str, Option]:
@@ -129,7 +130,11 @@ class ActionModule(ActionBase):
         environments = [name for name in (*ENVIRONMENTS, stage) if name in variables["group_names"]]
         return Files(
             sources=tuple(sources),
-            directory=str(variables.get("inventory_dir") or (directories[0] if directories else ".")),
+            directory=next(
+                directory
+                for directory in (str(variables.get("inventory_dir")), *directories)
+                if Path(directory).is_dir()
+            ),
             inventory_file=inventory_file,
             environment=str(environments[0]) if environments else "<environment>",
         )
@@ -167,6 +172,8 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    if isinstance(value, str):
-        return str(value)
+    # A value that carries Ansible's tags has a type of its own; true and false never do.
+    for kind in (str, float) if isinstance(value, bool) else (str, int, float):
+        if isinstance(value, kind):
+            return kind(value)
     return value

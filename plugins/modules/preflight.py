@@ -54,5 +54,5 @@ defaulted:
   description: Facts of the site that no inventory sets, so that the role's defaults apply.
   type: list
   elements: str
-  returned: for the phase inventory
+  returned: for the phase inventory, when nothing is refused
 """

@@ -7,6 +7,7 @@ last word on everything else a spec can say.
 
 from __future__ import annotations
 
+import datetime
 import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -31,7 +32,14 @@ WORDS = {
     "dict": ("a dictionary", "Write `{name}:` and below it, indented, one `key: value` a line."),
 }
 # What a person calls the Python type of a YAML value.
-SEEN = {"bool": "true or false", "int": "a number", "float": "a number", "list": "a list", "dict": "a dictionary"}
+SEEN = (
+    (str, "a text"),
+    (bool, "true or false"),
+    (int | float, "a number"),
+    (list, "a list"),
+    (Mapping, "a dictionary"),
+    (datetime.date, "a date"),
+)
 # Facts that hold secrets: their values are never shown.
 SECRETS = ("site_secrets", "site_database_password", "site_cache_password", "site_superuser.password")
 SENSITIVE = ("site_secrets", "site_superuser", "site_build_environment", "site_environment")
@@ -133,7 +141,7 @@ def _mismatches(path: str, value: Any, spec: Mapping[str, Any], *, show: bool) -
     if value is None:
         yield f"{path} has no value.", _how(kind, path)
     elif not _is(kind, value):
-        given = SEEN.get(type(value).__name__, "a text")
+        given = next((word for kind_of, word in SEEN if isinstance(value, kind_of)), type(value).__name__)
         if show and isinstance(value, str | int | float):
             given += f" ({str(value)[:60]})" if isinstance(value, str) else f" ({str(value).lower()[:60]})"
         yield f"{path} must be {WORDS.get(kind, (kind, ''))[0]}, but is {given}.", _how(kind, path)

@@ -60,6 +60,18 @@ SANDBOX: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "Did you mean port?",
         "host_vars/nested-name.yml:1",
     ),
+    "text-as-number": (
+        {"site_packages": ["gettext", 1]},
+        "site_packages[1] must be a text, but is a number (1).",
+        "Put the value in quotes.",
+        "host_vars/text-as-number.yml:1",
+    ),
+    "expression": (
+        {"site_aliases": "{{ [site_domain }}"},
+        "site_aliases cannot be evaluated: Syntax error in template",
+        "Correct the expression.",
+        "host_vars/expression.yml:1",
+    ),
     "choice": (
         {"site_tls": "localca"},
         "site_tls is localca, but must be one of: local_ca, provided",
@@ -351,6 +363,12 @@ def test_variables_inside_the_inventory_file_are_judged_too(site: Site) -> None:
     problem = site.judge("sandbox.yml")["sandbox.slipway.test"].problems[0]
     assert problem[0].startswith("site_wrokers is not a variable")
     assert problem[2] == "inventory/sandbox.yml"
+
+
+def test_a_host_without_an_inventory_is_told_what_to_set(site: Site) -> None:
+    problems = site.judge_source("shop1.mysite.org,")["shop1.mysite.org"].problems
+    assert problems[0][0] == "shop1.mysite.org is in no environment."
+    assert "group_vars/all/site.yml" in {where for what, _, where in problems if what.startswith("site_")}
 
 
 def test_a_tier_without_a_host_is_refused(site: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import secrets
 from pathlib import Path
 from typing import Any
@@ -289,6 +290,7 @@ def test_the_distance_of_words_counts_slips_of_the_keyboard(left: str, right: st
         ("site_workers", 1.5, "site_workers must be a whole number, but is a number (1.5)."),
         ("site_name", 12, "site_name must be a text, but is a number (12)."),
         ("site_name", ["shop"], "site_name must be a text, but is a list."),
+        ("site_name", datetime.date(2026, 1, 1), "site_name must be a text, but is a date."),
         ("site_secrets", "abc", "site_secrets must be a dictionary, but is a text."),
         ("site_tls", "selfsigned", "site_tls is selfsigned, but must be one of: local_ca, provided."),
         ("site_packages", ["gettext", 7], "site_packages[1] must be a text, but is a number (7)."),
@@ -854,6 +856,8 @@ def test_a_generated_secret_that_everybody_may_read_is_refused(good: Inventory, 
     file.parent.mkdir(parents=True)
     file.write_text(key())
     file.chmod(0o600)
+    assert list(secret_problems(good)) == []
+    file.with_name("0a1b.ansible_lockfile").write_text("")
     assert list(secret_problems(good)) == []
     file.chmod(0o644)
     assert only(secret_problems(good)).fix == "Run: chmod 600 build/secrets/secret_key"
