@@ -70,7 +70,7 @@ class Switch:
     # -- looking ---------------------------------------------------------------------------------------------------
 
     def running(self) -> list[str]:
-        """Instances that systemd has, a failing one too, so that it is cleaned up; one that already drains is on its way out."""
+        """Instances that run, or try to: one that drains is on its way out, and one the socket only names is not there."""
         status, output = self._run(
             ["systemctl", "list-units", "--all", "--plain", "--no-legend", "--full", f"{self.layout.site}@*.service"]
         )
@@ -78,7 +78,7 @@ class Switch:
             return []
         prefix = f"{self.layout.site}@"
         rows = [line.split() for line in output.splitlines() if line.strip()]
-        names = [row[0] for row in rows if "deactivating" not in row[:4]]
+        names = [row[0] for row in rows if row[2] in ("active", "activating", "reloading", "failed")]
         return sorted(name[len(prefix) : -len(".service")] for name in names if name.startswith(prefix))
 
     def _active(self, release: str) -> bool:
