@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Request, expect, sync_playwright
 
 CHROMIUM_FLAGS = [
     # The tests run as root in containers, where Chromium's own sandbox cannot start.
@@ -30,6 +30,9 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+# A test host that comes or goes changes this machine's network, at which Chromium drops what is under way.
+NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
 
 # The site limits how often somebody may log in, and these tests do it often: they wait, as the site asks, up to this.
 LONGEST_PATIENCE = 120
@@ -203,7 +206,12 @@ def open_page() -> Callable[[BrowserContext], Page]:
 
     def open_page(context: BrowserContext) -> Page:
         page = context.new_page()
-        page.goto("/")
+        try:
+            page.goto("/")
+        except Error as error:
+            if NETWORK_CHANGED not in error.message:
+                raise
+            page.goto("/")
         page.locator("html[data-ready]").wait_for()
         return page
 
@@ -219,11 +227,17 @@ def log_in(username: str, password: str) -> Callable[[Page], None]:
         while True:
             page.get_by_label("User name").fill(username)
             page.get_by_label("Password", exact=True).fill(password)
-            with page.expect_response("**/api/token/") as answer:
+            with page.expect_request("**/api/token/") as request:
                 page.get_by_role("button", name="Log in").click()
-            if answer.value.status != 429 or time.monotonic() > deadline:
+            answer = request.value.response()
+            if time.monotonic() > deadline:
                 break
-            time.sleep(int(answer.value.header_value("retry-after") or 5))
+            if answer is None and request.value.failure == NETWORK_CHANGED:
+                continue
+            assert answer is not None, request.value.failure
+            if answer.status != 429:
+                break
+            time.sleep(int(answer.header_value("retry-after") or 5))
         expect(page.get_by_role("heading", name=f"Logged in as {username}")).to_be_visible()
 
     return log_in
