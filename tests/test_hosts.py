@@ -66,6 +66,11 @@ def test_every_host_has_an_address_of_its_own_in_the_network() -> None:
     assert str(SUBNET[1]) not in addresses
 
 
+def test_every_host_has_a_lasting_mac_address_of_its_own() -> None:
+    assert SANDBOX.mac == "02:00:0a:cb:4d:0a"
+    assert len({host.mac for host in HOSTS.values()}) == len(HOSTS)
+
+
 def test_every_host_is_of_a_suite_that_can_be_built() -> None:
     assert {host.suite for host in HOSTS.values()} <= set(SUITES)
 
@@ -438,7 +443,7 @@ def test_the_firewall_rules_that_go_are_netavarks_alone() -> None:
 def test_no_host_publishes_a_port(host: Host) -> None:
     words = lifecycle.create_command(host, "an-image")
     assert not [word for word in words if word.startswith(("-p", "--publish", "-P", "--network=host"))]
-    assert f"--network=slipway:ip={host.address},alias={host.name}" in words
+    assert f"--network=slipway:ip={host.address},mac={host.mac},alias={host.name}" in words
 
 
 def test_a_hosts_systemd_cannot_write_this_machines_kernel_settings() -> None:
@@ -480,7 +485,9 @@ def test_a_killed_host_is_started_again_with_its_data(monkeypatch: pytest.Monkey
     ended: list[str] = []
     podman = RecordingEngine()
     monkeypatch.setattr(podman, "declare_ended", ended.append)
-    lifecycle.start(podman, SANDBOX, Container("slipway-sandbox", "ab", "running", "trixie"), "an-image", fresh=False)
+    lifecycle.start(
+        podman, SANDBOX, Container("slipway-sandbox", "ab", "running", "trixie"), lambda suite: "an-image", fresh=False
+    )
     assert ended == ["ab"]
     assert podman.asked == [("start", "slipway-sandbox")]
 
@@ -488,7 +495,9 @@ def test_a_killed_host_is_started_again_with_its_data(monkeypatch: pytest.Monkey
 def test_a_host_that_cannot_be_started_again_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access, "close_connections", lambda host: None)
     podman = RecordingEngine(("start", answer(returncode=125)))
-    lifecycle.start(podman, SANDBOX, Container("slipway-sandbox", "ab", "exited", "trixie"), "an-image", fresh=False)
+    lifecycle.start(
+        podman, SANDBOX, Container("slipway-sandbox", "ab", "exited", "trixie"), lambda suite: "an-image", fresh=False
+    )
     assert [words[0] for words in podman.asked] == ["start", "rm", "run"]
 
 

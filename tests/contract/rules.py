@@ -27,6 +27,10 @@ Rule = Callable[[Tree], list[str]]
 
 COLLECTION = "slipway.django"
 
+# A role's Debian packages: data that slipway.django.packages reads, not variables.
+PACKAGES = "packages.yml"
+RELEASES = {"all", "bookworm", "trixie"}
+
 # Names that Ansible and Jinja define themselves, besides everything that starts with ansible_.
 GIVEN = {
     "dict",
@@ -214,7 +218,7 @@ def _own_internals(role: Role) -> set[str]:
     """Names the role defines for itself: its vars, its tasks' vars, registered results, loop variables."""
     names: set[str] = set()
     for path in role.yaml_files("vars"):
-        names |= set(load(path) or {})
+        names |= set(load(path) or {}) if path.name != PACKAGES else set()
     for task in role.tasks:
         names |= set(task.body.get("vars") or {})
         names |= {str(task.body["register"])} if "register" in task.body else set()
@@ -313,6 +317,25 @@ def everything_declared_is_read(tree: Tree) -> list[str]:
     return problems
 
 
+def packages_are_listed_by_release(tree: Tree) -> list[str]:
+    """vars/packages.yml holds lists of names under all and under code names, each name once on a host."""
+    problems = []
+    for role in tree.roles:
+        path = role.path / "vars" / PACKAGES
+        lists = load(path) or {}
+        for release, names in lists.items():
+            if release not in RELEASES:
+                problems.append(
+                    f"{role.where(path)}: no supported Debian is called {release}{nearest(release, RELEASES)}"
+                )
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                problems.append(f"{role.where(path)}: {release} is no list of names.")
+            elif release != "all":
+                twice = set(names) & set(lists.get("all") or [])
+                problems += [f"{role.where(path)}: {name} is listed twice." for name in sorted(twice)]
+    return problems
+
+
 def every_template_is_used(tree: Tree) -> list[str]:
     """A template that no task names is dead, or its name is misspelt somewhere."""
     problems = []
@@ -328,7 +351,7 @@ def every_template_is_used(tree: Tree) -> list[str]:
 
 # -- tasks ---------------------------------------------------------------------------------------------------------
 
-WRITERS = {"copy", "template", "get_url", "assemble", "unarchive"}
+WRITERS = {"archive", "assemble", "copy", "get_url", "template"}
 
 
 def tasks_are_explicit(tree: Tree) -> list[str]:
@@ -466,12 +489,13 @@ def wires_start_at_a_site_fact(tree: Tree) -> list[str]:
         if path.parent.name == "all":
             prefix = f"{path.stem}_" if path.stem in roles else "site_"
             for name in variables:
-                if not name.startswith(prefix) and not given(name):
+                if not name.startswith((prefix, f"__{prefix}")) and not given(name):
                     problems.append(f"{where}: {name} does not belong here; this file sets {prefix}* only.")
         for name, value in variables.items():
             for source in sorted(names_in({name: value})):
                 owner = next((role for role in roles if source.startswith((f"{role}_", f"__{role}_"))), "")
-                if owner and owner != "site":
+                helper = source.startswith("__") and source in variables
+                if owner and owner != "site" and not helper:
                     problems.append(f"{where}: {name} is wired from {source}; start at a site_* fact instead.")
                 elif source.startswith("vault_") and not name.startswith("site_"):
                     problems.append(f"{where}: {name} is wired from {source}; let a site_* fact hold the secret.")
@@ -587,6 +611,7 @@ RULES: tuple[Rule, ...] = (
     a_role_reads_only_its_own_names,
     internals_carry_the_roles_name,
     everything_declared_is_read,
+    packages_are_listed_by_release,
     every_template_is_used,
     tasks_are_explicit,
     main_is_a_table_of_contents,

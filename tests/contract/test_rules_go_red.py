@@ -191,6 +191,15 @@ BREAKS = [
     Break(
         rules.everything_declared_is_read, "roles/web/vars/main.yml", "", "__web_old: 1\n", "nothing reads __web_old"
     ),
+    Break(rules.packages_are_listed_by_release, "roles/web/vars/packages.yml", "", "bokworm: [a]\n", "mean bookworm?"),
+    Break(rules.packages_are_listed_by_release, "roles/web/vars/packages.yml", "", "all: nginx\n", "is no list"),
+    Break(
+        rules.packages_are_listed_by_release,
+        "roles/web/vars/packages.yml",
+        "",
+        "all: [nginx]\ntrixie: [nginx]\n",
+        "listed twice",
+    ),
     Break(rules.every_template_is_used, CONFIGURE, "src: web.conf.j2", "src: wbe.conf.j2", "web.conf.j2 is used by no"),
     Break(rules.tasks_are_explicit, CONFIGURE, "ansible.builtin.apt", "apt", "in full, not 'apt'"),
     Break(rules.tasks_are_explicit, CONFIGURE, '    mode: "0644"\n', "", "does not say its mode"),

@@ -63,14 +63,14 @@ class Scenario:
 
 SCENARIOS = (
     Scenario("one host", "ci.yml", {"deb12": "bookworm", "deb13": "trixie"}),
-    Scenario("tiers", "ci-tiers.yml", {"web": "trixie", "app": "bookworm", "db": "trixie"}),
+    Scenario("tiers", "ci-tiers.yml", {"web1": "trixie", "app1": "bookworm", "db1": "trixie"}),
     Scenario("second site", "second.yml", {"shared": "trixie"}, SECOND),
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Rendered:
-    """Every host of every scenario, by a label such as ``tiers/web``."""
+    """Every host of every scenario, by a label such as ``tiers/web1``."""
 
     hosts: Mapping[str, Host]
     secrets: frozenset[str]
@@ -230,14 +230,14 @@ def test_credentials_lie_where_only_root_may_look(rendered: Rendered) -> None:
                     assert directory.get("owner", "root") == "root"
 
 
-@pytest.mark.parametrize("label", ["one host/deb12", "one host/deb13", "tiers/app", "second site/shared"])
+@pytest.mark.parametrize("label", ["one host/deb12", "one host/deb13", "tiers/app1", "second site/shared"])
 def test_each_application_gets_its_keys_its_database_and_its_cache(rendered: Rendered, label: str) -> None:
     names = {Path(path).name for path in rendered[label].files if "/credentials/" in path}
     assert names >= {"SECRET_KEY", "JWT_SIGNING_KEY", "DATABASE_URL", "CACHE_URL"}
 
 
 def test_only_hosts_of_the_application_hold_its_secrets(rendered: Rendered) -> None:
-    for label in ("tiers/web", "tiers/db"):
+    for label in ("tiers/web1", "tiers/db1"):
         assert [path for path in rendered[label].files if "/credentials/" in path] == []
 
 
@@ -424,7 +424,7 @@ def servers(host: Host) -> list[nginx.Directive]:
     ]
 
 
-EDGES = ["one host/deb12", "one host/deb13", "tiers/web", "second site/shared"]
+EDGES = ["one host/deb12", "one host/deb13", "tiers/web1", "second site/shared"]
 
 
 @pytest.mark.parametrize("label", EDGES)
@@ -470,7 +470,7 @@ def test_unknown_hosts_meet_a_closed_door(rendered: Rendered, label: str) -> Non
     assert secure_doors
 
 
-@pytest.mark.parametrize(("label", "old"), [("one host/deb12", True), ("one host/deb13", False), ("tiers/web", False)])
+@pytest.mark.parametrize(("label", "old"), [("one host/deb12", True), ("one host/deb13", False), ("tiers/web1", False)])
 def test_http2_is_spoken_in_each_nginxs_own_syntax(rendered: Rendered, label: str, old: bool) -> None:
     for server in servers(rendered[label]):
         listens = [one.words for one in server.own("listen") if "ssl" in one.words]
@@ -523,10 +523,10 @@ def test_nginx_meets_gunicorn_where_it_listens(rendered: Rendered) -> None:
 
 
 def test_tiers_meet_over_the_network(rendered: Rendered) -> None:
-    app = rendered["tiers/app"]
+    app = rendered["tiers/app1"]
     socket = next(text for path, text in app.files.items() if path.endswith(".socket"))
     assert any(value.endswith(":8000") for _, key, value in units(socket) if key == "ListenStream")
-    web = nginx.parse(rendered["tiers/web"].files["/etc/nginx/sites-available/slipway.conf"])
+    web = nginx.parse(rendered["tiers/web1"].files["/etc/nginx/sites-available/slipway.conf"])
     addresses = [server.words[1] for one in web.all("upstream") for server in one.own("server")]
     assert addresses == ["10.203.77.32:8000"]
 
@@ -576,7 +576,7 @@ def test_a_database_for_its_own_host_has_no_door_to_the_network(rendered: Render
 
 
 def test_a_database_for_other_hosts_asks_for_tls_and_scram(rendered: Rendered) -> None:
-    rules = hba(next(text for path, text in rendered["tiers/db"].files.items() if path.endswith("/pg_hba.conf")))
+    rules = hba(next(text for path, text in rendered["tiers/db1"].files.items() if path.endswith("/pg_hba.conf")))
     remote = [rule for rule in rules if rule[0] != "local" and rule[-1] != "reject"]
     assert remote
     assert all(rule[0] == "hostssl" and "scram-sha-256" in rule for rule in remote)
@@ -600,9 +600,9 @@ def test_the_firewall_opens_what_each_tier_needs_and_nothing_else(rendered: Rend
     everybody = {("*", "22"), ("*", "80"), ("*", "443")}
     for label in ("one host/deb12", "one host/deb13"):
         assert open_ports(rendered[label]) == everybody
-    assert open_ports(rendered["tiers/web"]) == everybody
-    assert open_ports(rendered["tiers/app"]) == {("*", "22"), ("10.203.77.31", "8000")}
-    assert open_ports(rendered["tiers/db"]) == {("*", "22"), ("10.203.77.32", "5432"), ("10.203.77.32", "6379")}
+    assert open_ports(rendered["tiers/web1"]) == everybody
+    assert open_ports(rendered["tiers/app1"]) == {("*", "22"), ("10.203.77.31", "8000")}
+    assert open_ports(rendered["tiers/db1"]) == {("*", "22"), ("10.203.77.32", "5432"), ("10.203.77.32", "6379")}
 
 
 def test_the_firewall_drops_by_default(rendered: Rendered) -> None:
@@ -627,7 +627,7 @@ def test_a_cache_on_its_applications_host_has_no_port(rendered: Rendered) -> Non
 
 
 def test_a_cache_for_other_hosts_speaks_tls_only(rendered: Rendered) -> None:
-    conf = next(text for path, text in rendered["tiers/db"].files.items() if path.endswith("/cache.conf"))
+    conf = next(text for path, text in rendered["tiers/db1"].files.items() if path.endswith("/cache.conf"))
     assert "port 0" in conf.splitlines()
     assert re.search(r"^tls-port 6379$", conf, re.MULTILINE)
 
