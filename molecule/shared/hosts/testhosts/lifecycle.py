@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,6 +18,8 @@ from testhosts.table import HOSTS, NETWORK, Host
 LABEL = "slipway.host"
 SUITE_LABEL = "slipway.suite"
 BOOT_SECONDS = 90
+# The exit status that says: systemd finished, but some unit failed.
+DEGRADED = 3
 
 # Mounts are shared on a real host, where systemd itself sees to it (a unit's credentials need that); in a container
 # it leaves them as they are. The kernel, though, is this machine's own. systemd and sysctl.d would set it up as they
@@ -28,24 +32,28 @@ mount -o remount,bind,ro /proc/sys
 exec /lib/systemd/systemd
 """
 
-# Run on the host as it boots, with our public key on standard input. Prints the host's public keys.
-# `is-system-running --wait` fails at once while D-Bus is not there yet, hence the loop.
+# Run on the host as it boots, with our public key on standard input. Waits until systemd is done and prints the host's
+# public keys; failed units are listed. `--wait` fails at once while D-Bus is not there yet, hence the loop.
 BOOT = f"""
 read -r key
 umask 077
 mkdir -p /root/.ssh
 grep -qsxF "$key" /root/.ssh/authorized_keys || printf '%s\\n' "$key" >> /root/.ssh/authorized_keys
 tries=0
-until state=$(timeout {BOOT_SECONDS} systemctl is-system-running --wait 2>/dev/null); do
+until state=$(timeout {BOOT_SECONDS} systemctl is-system-running --wait 2>/dev/null) || [ "$state" = degraded ]; do
     tries=$((tries + 1))
-    if [ "$state" = degraded ] || [ "$state" = maintenance ] || [ $tries -gt 100 ]; then
+    if [ $tries -gt 100 ] || [ "$state" = maintenance ]; then
         echo "systemd says: ${{state:-no answer}}" >&2
-        systemctl --failed --no-legend --plain >&2
         exit 1
     fi
     sleep 0.1
 done
-cut -d ' ' -f 1,2 /etc/ssh/ssh_host_*_key.pub
+cut -d ' ' -f 1,2 /etc/ssh/ssh_host_*_key.pub || exit 1
+if [ "$state" = degraded ]; then
+    echo "these units failed:" >&2
+    systemctl --failed --no-legend --plain >&2
+    exit {DEGRADED}
+fi
 """
 
 
@@ -105,7 +113,7 @@ def create_command(host: Host, image_name: str) -> list[str]:
         f"--hostname={host.name}",
         f"--label={LABEL}={host.name}",
         f"--label={SUITE_LABEL}={host.suite}",
-        f"--network={NETWORK}:ip={host.address},alias={host.name}",
+        f"--network={NETWORK}:ip={host.address},mac={host.mac},alias={host.name}",
         "--privileged",
         "--systemd=always",
         # `reboot` ends the container with status 129 (the kernel sends its init SIGHUP, reboot(2)): start it again.
@@ -126,6 +134,7 @@ def up(engine: Engine, hosts: list[Host], *, fresh: bool = False) -> None:
     due = hosts if fresh else due_hosts(hosts, found)
     for host in hosts:
         if host not in due:
+            name_here(host)
             say(f"{host.name}: is up at {host.address}")
     if due:
         access.public_key()
@@ -133,14 +142,13 @@ def up(engine: Engine, hosts: list[Host], *, fresh: bool = False) -> None:
         found = containers(engine)
         if not fresh:
             refuse_other_suites(due, found)
-        suites = list(dict.fromkeys(host.suite for host in due))
+        image_of = functools.cache(lambda suite: image.obtain(engine, suite, say))
         with ThreadPoolExecutor() as pool:
-            images = dict(zip(suites, pool.map(lambda suite: image.obtain(engine, suite, say), suites), strict=True))
+            list(pool.map(image_of, {host.suite for host in due if fresh or host.name not in found}))
         network.make(engine)
+        new = [host for host in due if start(engine, host, found.get(host.name), image_of, fresh=fresh)]
         for host in due:
-            start(engine, host, found.get(host.name), images[host.suite], fresh=fresh)
-        for host in due:
-            finish_boot(engine, host)
+            finish_boot(engine, host, new=host in new)
             say(f"{host.name}: is up at {host.address} ({host.suite}, {time.monotonic() - started:.1f} s)")
     network.serve_names(engine, hosts[0])
 
@@ -165,24 +173,32 @@ def refuse_other_suites(hosts: list[Host], found: dict[str, Container]) -> None:
             )
 
 
-def start(engine: Engine, host: Host, container: Container | None, image_name: str, *, fresh: bool) -> None:
-    """Start a host: an existing one with its data where that works, else a new one."""
+def start(
+    engine: Engine, host: Host, container: Container | None, image_of: Callable[[str], str], *, fresh: bool
+) -> bool:
+    """Start a host: an existing one with its data where that works, else a new one. Tells whether it is new."""
     if container is not None and not fresh:
         if container.claims_to_run and not container.is_dead:
-            return
+            return False
         say(f"{host.name}: starting again")
         if container.is_dead:
             engine.declare_ended(container.identity)
         if engine.podman("start", container.name, check=False).returncode == 0:
-            return
+            return False
         say(f"{host.name}: cannot be started again, so it is made anew")
+    image_name = image_of(host.suite)
     remove(engine, host, container)
     say(f"{host.name}: starting ({host.suite})")
     engine.podman(*create_command(host, image_name), timeout=120)
+    return True
 
 
-def finish_boot(engine: Engine, host: Host) -> None:
-    """Wait until systemd is done and SSH answers; note the host's keys."""
+def finish_boot(engine: Engine, host: Host, *, new: bool) -> None:
+    """Wait until systemd is done and SSH answers; note the host's keys.
+
+    On a new host a failed unit is an error. On one that has a past it is told, and left to those who deploy there:
+    a site that does not start is no reason to keep them from mending it.
+    """
     boot = engine.podman(
         "exec",
         "--interactive",
@@ -194,11 +210,21 @@ def finish_boot(engine: Engine, host: Host) -> None:
         text=f"{access.public_key()}\n",
         timeout=BOOT_SECONDS + 30,
     )
-    if boot.returncode != 0:
+    if boot.returncode == DEGRADED and not new:
+        say(f"{host.name}: {boot.stderr.strip()}")
+    elif boot.returncode != 0:
         raise HostsError(f"{host.name} did not boot as it should.\n{boot.stderr.strip()}\n\n{last_words(engine, host)}")
     access.remember(host, boot.stdout.strip().splitlines())
     access.wait_for_ssh(host)
-    access.name_on_this_machine(host, present=True)
+    name_here(host)
+
+
+def name_here(host: Host) -> None:
+    """Let browsers on this machine find the host, if its list of names can be written."""
+    try:
+        access.name_on_this_machine(host, present=True)
+    except HostsError:
+        say(f"{host.name}: {access.ETC_HOSTS} cannot be written; add to it: {host.address} {' '.join(host.domains)}")
 
 
 def last_words(engine: Engine, host: Host) -> str:
@@ -219,7 +245,7 @@ def restart(engine: Engine, host: Host) -> None:
     if container.is_dead:
         engine.declare_ended(container.identity)
     engine.podman("restart", "--time=30", host.container, timeout=120)
-    finish_boot(engine, host)
+    finish_boot(engine, host, new=False)
     say(f"{host.name}: is up at {host.address}")
 
 

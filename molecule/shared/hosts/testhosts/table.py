@@ -28,7 +28,13 @@ class Host:
 
     @property
     def address(self) -> str:
+        """The IPv4 address."""
         return str(SUBNET[self.last_octet])
+
+    @property
+    def mac(self) -> str:
+        """Always the same, made of the address: nobody's ARP cache is wrong after a reboot, for up to a minute."""
+        return ":".join(f"{byte:02x}" for byte in (2, 0, *SUBNET[self.last_octet].packed))
 
     @property
     def container(self) -> str:
