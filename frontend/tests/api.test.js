@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Api, ApiError, explain } from "../assets/js/api.js";
-import { ServerClock } from "../assets/js/time.js";
+import { Api, ApiError, explain } from "../public/assets/js/api.js";
+import { ServerClock } from "../public/assets/js/time.js";
 import { answer } from "./support.js";
 
 function apiThat(respond) {

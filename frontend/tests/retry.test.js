@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { backoff, parseRetryAfter } from "../assets/js/retry.js";
+import { backoff, parseRetryAfter } from "../public/assets/js/retry.js";
 import { NOON } from "./support.js";
 
 test("the pauses double, up to half a minute", () => {

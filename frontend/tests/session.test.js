@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Api } from "../assets/js/api.js";
-import { Session } from "../assets/js/session.js";
-import { TabStore } from "../assets/js/store.js";
-import { ServerClock } from "../assets/js/time.js";
+import { Api } from "../public/assets/js/api.js";
+import { Session } from "../public/assets/js/session.js";
+import { TabStore } from "../public/assets/js/store.js";
+import { ServerClock } from "../public/assets/js/time.js";
 import { Storage, Watch, answer, pair } from "./support.js";
 
 /** A server that rotates refresh tokens and refuses a used one, as the real one does. */

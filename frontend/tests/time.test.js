@@ -9,7 +9,7 @@ import {
   gaugeMarks,
   refreshDue,
   roundLife,
-} from "../assets/js/time.js";
+} from "../public/assets/js/time.js";
 import { NOON, Watch } from "./support.js";
 
 const MINUTE = 60_000;

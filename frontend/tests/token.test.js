@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { TokenError, decodeBase64Url, decodeToken, describeClaim, formatClaim, numericDate } from "../assets/js/token.js";
+import { TokenError, decodeBase64Url, decodeToken, describeClaim, formatClaim, numericDate } from "../public/assets/js/token.js";
 import { token } from "./support.js";
 
 /** The example of RFC 7519, section 3.1. */

@@ -29,7 +29,7 @@ REQUEST_TIMEOUT = 20.0
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker that says on which tier a promise holds, and let Testinfra find Ansible and its settings."""
-    config.addinivalue_line("markers", "tier(name): the promise of this tier's hosts; without it, of every host")
+    config.addinivalue_line("markers", "tier(name): the promise of this tier's hosts, of every host without it; two say both")
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     os.environ.setdefault("ANSIBLE_CONFIG", str(ROOT / "ansible.cfg"))
     # Testinfra reads an inventory as text and so misses what is written in it as a template: it is given what Ansible made of it.
@@ -105,9 +105,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what is not a promise of the host: a database's promises are not asked of a web server."""
     kept, left = [], []
     for item in items:
-        marker = item.get_closest_marker("tier")
+        tiers = {marker.args[0] for marker in item.iter_markers("tier")}
         name = _host_name(item)
-        if marker is None or name is None or marker.args[0] in facts_of(_inventory(config))["hosts"][name]["groups"]:
+        if name is None or tiers <= set(facts_of(_inventory(config))["hosts"][name]["groups"]):
             kept.append(item)
         else:
             left.append(item)
