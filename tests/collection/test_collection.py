@@ -132,7 +132,7 @@ def test_the_collection_does_not_hold_itself(contents: dict[str, bytes]) -> None
         "plugins/modules/config_set.py",
         "roles/nginx/tasks/main.yml",
         "app/uv.lock",
-        "frontend/index.html",
+        "frontend/public/index.html",
         "templates/nginx/site.conf.j2",
         "inventory/sandbox.yml",
         "inventory/group_vars/all/site.yml",
