@@ -436,6 +436,15 @@ def test_the_firewall_rules_that_go_are_netavarks_alone() -> None:
     ]
 
 
+def test_the_network_is_never_made_without_being_closed_to_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[str] = []
+    monkeypatch.setattr(network, "run", lambda command, text="", **options: given.append(text))
+    for there in (0, 1):
+        network.make(RecordingEngine(("network exists", answer(returncode=there))))
+    rule = "ip daddr 10.203.77.0/24 ip saddr != 10.203.77.0/24 ct state != { established, related } drop"
+    assert [rule in rules for rules in given] == [True, True]
+
+
 # Up and down
 
 

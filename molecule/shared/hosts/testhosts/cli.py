@@ -13,8 +13,8 @@ from testhosts.engine import Engine, hand_over
 from testhosts.errors import HostsError
 from testhosts.table import HOSTS, SUITES, select
 
-ALWAYS = ("podman", "nsenter", "ip", "ss", "ssh", "ssh-keygen")
-TO_START = ("conmon", "netavark", "aardvark-dns", "iptables", "nft")
+ALWAYS = ("podman", "nsenter", "ip", "ss", "iptables", "nft", "ssh", "ssh-keygen")
+TO_START = ("conmon", "netavark", "aardvark-dns")
 
 
 def parser() -> argparse.ArgumentParser:

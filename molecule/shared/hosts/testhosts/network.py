@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import socket
 import time
 from pathlib import Path
@@ -15,11 +14,26 @@ from testhosts.table import GATEWAY, NETWORK, SUBNET, Host
 
 CHAINS = "NETAVARK"
 
+# Podman has this machine forward packets, so without this rule a neighbour who routes the hosts' addresses to this
+# machine would reach them. Declared first, so that the rest finds a table to empty.
+OWN_TABLE = "slipway_hosts"
+OWN_RULES = f"""\
+table inet {OWN_TABLE}
+delete table inet {OWN_TABLE}
+table inet {OWN_TABLE} {{
+    chain forward {{
+        type filter hook forward priority filter - 10; policy accept;
+        ip daddr {SUBNET} ip saddr != {SUBNET} ct state != {{ established, related }} drop
+    }}
+}}
+"""
+
 
 def make(engine: Engine) -> None:
-    """Have the network, which costs one question when it is there."""
+    """Have the network, closed to others."""
     if engine.podman("network", "exists", NETWORK, check=False).returncode != 0:
         engine.podman("network", "create", f"--subnet={SUBNET}", f"--gateway={GATEWAY}", NETWORK)
+    run([*machine.as_root(), "nft", "--file", "-"], text=OWN_RULES)
 
 
 def remove(engine: Engine) -> None:
@@ -30,22 +44,27 @@ def remove(engine: Engine) -> None:
         bridge = found["network_interface"]
         if Path(f"/sys/class/net/{bridge}").exists():
             run([*machine.as_root(), "ip", "link", "delete", bridge])
+    remove_table(OWN_TABLE)
     # Rules of other networks are in the same chains, so they go only when no container of root's is running.
     if not monitors():
-        remove_rules()
+        remove_podmans_rules()
 
 
-def remove_rules() -> None:
+def remove_table(name: str) -> None:
+    """Remove a table of nftables, if it is there."""
+    nft = [*machine.as_root(), "nft"]
+    if run([*nft, "list", "table", "inet", name], check=False).returncode == 0:
+        run([*nft, "delete", "table", "inet", name])
+
+
+def remove_podmans_rules() -> None:
     """Remove netavark's firewall rules; it makes them anew with the next container that starts."""
     root = machine.as_root()
     for table in ("filter", "nat"):
         listing = run([*root, "iptables", "-w", "-t", table, "-S"], check=False)
         for arguments in leftover_rules(listing.stdout):
             run([*root, "iptables", "-w", "-t", table, *arguments])
-    if shutil.which("nft", path=machine.search_path()):
-        ours = ("table", "inet", "netavark")
-        if run([*root, "nft", "list", *ours], check=False).returncode == 0:
-            run([*root, "nft", "delete", *ours])
+    remove_table("netavark")
 
 
 def leftover_rules(listing: str) -> list[list[str]]:
