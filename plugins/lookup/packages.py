@@ -13,7 +13,7 @@ DOCUMENTATION = """
 name: packages
 short_description: Debian packages that roles need
 description:
-  - Reads roles/ROLE/vars/packages.yml, which lists packages under C(all) and under the code names of Debian releases.
+  - Reads roles/ROLE/meta/packages.yml, which lists packages under C(all) and under the code names of Debian releases.
 options:
   _terms:
     description: Names of roles.
@@ -45,9 +45,9 @@ class LookupModule(LookupBase):
         roles = Path(__file__).resolve().parents[2] / "roles"
         found: list[str] = []
         for role in terms:
-            path = roles / role / "vars/packages.yml"
+            path = roles / role / "meta/packages.yml"
             if not path.is_file():
-                raise AnsibleLookupError(f"The role {role} has no vars/packages.yml.")
+                raise AnsibleLookupError(f"The role {role} has no meta/packages.yml.")
             lists = yaml.safe_load(path.read_text())
             found += lists.get("all", []) + lists.get(kwargs["release"], [])
         return [list(dict.fromkeys(found))]

@@ -184,6 +184,16 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def account_of(name: str) -> pwd.struct_passwd:
+    """The account called ``name``; raises ReleaseError with the playbook that makes it."""
+    try:
+        return pwd.getpwnam(name)
+    except KeyError as error:
+        raise ReleaseError(
+            f"The account {name} does not exist on this host. Run playbooks/provision.yml, which makes it."
+        ) from error
+
+
 @contextmanager
 def site_lock(layout: Layout) -> Iterator[None]:
     """Hold the site against a second build or switch; the kernel frees it when the holder dies."""
@@ -255,7 +265,14 @@ class Build:
         """Build, check and migrate; returns the release's id or raises ReleaseError with the release marked failed."""
         self._prepare()
         try:
-            for step in (self._unpack, self._install, self._collect, self._compress, self._check_and_migrate, self._pool):
+            for step in (
+                self._unpack,
+                self._install,
+                self._collect,
+                self._compress,
+                self._check_and_migrate,
+                self._pool,
+            ):
                 started = datetime.datetime.now()
                 step()
                 self.timings[step.__name__.strip("_")] = round((datetime.datetime.now() - started).total_seconds(), 2)
@@ -284,14 +301,19 @@ class Build:
         for release in list_releases(self.layout):
             if release["state"] == BUILDING:
                 set_state(self.layout.releases / release["id"], FAILED, reason="the run that built it was killed")
-        account = pwd.getpwnam(self.builder)
+        account = account_of(self.builder)
         self.layout.releases.mkdir(parents=True, exist_ok=True)
         self.layout.home.chmod(0o755)
         self.layout.releases.chmod(0o755)
-        for path in (self.layout.cache, self.layout.cache / "compressed", self.layout.cache / "uv", self.layout.static_pool):
+        for path in (
+            self.layout.cache,
+            self.layout.cache / "compressed",
+            self.layout.cache / "uv",
+            self.layout.static_pool,
+        ):
             path.mkdir(parents=True, exist_ok=True)
             os.chown(path, account.pw_uid, account.pw_gid)
-        runtime = pwd.getpwnam(self.request.site)
+        runtime = account_of(self.request.site)
         for path in (self.layout.state, self.layout.state / "media"):
             path.mkdir(parents=True, exist_ok=True)
             os.chown(path, runtime.pw_uid, runtime.pw_gid)
@@ -448,7 +470,7 @@ class Build:
     @contextmanager
     def _readable_credentials(self, account: str) -> Iterator[Path]:
         """A copy of the site's credentials in memory, readable by one account, as systemd's LoadCredential= gives it."""
-        owner = pwd.getpwnam(account)
+        owner = account_of(account)
         parent = self.layout.root / "run/slipway"
         parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f"{self.request.site}-credentials-", dir=parent) as temporary:
@@ -472,7 +494,7 @@ class Build:
         stdin: str = "",
     ) -> None:
         """Run a program as ``account`` with exactly this environment; raises ReleaseError with its last lines."""
-        owner = pwd.getpwnam(account)
+        owner = account_of(account)
         base = {
             "HOME": str(self.layout.cache),
             "LANG": "C.UTF-8",
@@ -508,7 +530,7 @@ class Build:
 
 def as_user(account: str, work: Callable[[], None]) -> None:
     """Run ``work`` in a child process with the rights of ``account``; raises ReleaseError with the child's message."""
-    owner = pwd.getpwnam(account)
+    owner = account_of(account)
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -601,7 +623,9 @@ def pool_static(static: Path, pool: Path) -> None:
 
 def prune_pool(layout: Layout) -> None:
     """Take out of the pool what no release on this host has any more."""
-    kept = {name for release in list_releases(layout) for name in hashed_files(layout.releases / release["id"] / "static")}
+    kept = {
+        name for release in list_releases(layout) for name in hashed_files(layout.releases / release["id"] / "static")
+    }
     for name in list(hashed_files(layout.static_pool)):
         if name not in kept:
             (layout.static_pool / name).unlink()
@@ -612,11 +636,15 @@ def prune_pool(layout: Layout) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a run would do: ``release`` is the id that already fits, or empty when one must be built."""
+    """What a run would do: ``release`` is the id that already fits, or empty when one must be built.
+
+    ``due`` is whether anything is to be done, were it only to take back a newer release that nobody wants any more.
+    """
 
     release: str
     state: str
     inputs: str
+    due: bool
 
 
 def look(request: Request, layout: Layout) -> Plan:
@@ -628,19 +656,24 @@ def look(request: Request, layout: Layout) -> Plan:
         if item.get("inputs") == inputs and item["state"] in (READY, LIVE, RETIRED)
     ]
     if not fitting:
-        return Plan("", "", inputs)
+        return Plan("", "", inputs, due=True)
     best = max(fitting, key=lambda item: ((RETIRED, READY, LIVE).index(item["state"]), item["id"]))
-    return Plan(best["id"], best["state"], inputs)
+    wanted = wanted_release(layout)
+    return Plan(best["id"], best["state"], inputs, due=wanted is None or wanted["id"] != best["id"])
 
 
 def build(request: Request, layout: Layout) -> tuple[bool, str, dict[str, float]]:
     """Make sure the wanted release is ready or live; returns (changed, id, seconds per step)."""
     with site_lock(layout):
         plan = look(request, layout)
-        if plan.release and plan.state in (READY, LIVE):
+        if not plan.due:
             return False, plan.release, {}
-        if plan.release:
+        if plan.state == RETIRED:
             set_state(layout.releases / plan.release, READY)
-            return True, plan.release, {}
-        work = Build(request, layout, plan.inputs)
-        return True, work.run(), work.timings
+        work = None if plan.release else Build(request, layout, plan.inputs)
+        release = work.run() if work else plan.release
+        # A run may have died between its build and its switch: what it left ready must not overtake what is wanted now.
+        for item in list_releases(layout):
+            if item["state"] == READY and item["id"] != release:
+                set_state(layout.releases / item["id"], RETIRED)
+        return True, release, work.timings if work else {}

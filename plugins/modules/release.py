@@ -82,6 +82,10 @@ release:
   description: Id of the release that fits what was asked for; empty in check mode when one would be built.
   type: str
   returned: success
+ansible_facts:
+  description: slipway_releases, the id by the site's name, for hosts that serve the files of a release built elsewhere.
+  type: dict
+  returned: success
 timings:
   description: Seconds spent in each step of the build.
   type: dict
@@ -132,11 +136,15 @@ def main() -> None:
     try:
         if not request.archive:
             plan = look(request, layout)
-            module.exit_json(changed=plan.state not in ("ready", "live"), release=plan.release, state=plan.state)
+            facts = {"slipway_releases": {request.site: plan.release}}
+            module.exit_json(
+                changed=plan.state not in ("ready", "live"), release=plan.release, state=plan.state, ansible_facts=facts
+            )
         changed, release, timings = build(request, layout)
     except ReleaseError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=changed, release=release, timings=timings)
+    facts = {"slipway_releases": {request.site: release}}
+    module.exit_json(changed=changed, release=release, timings=timings, ansible_facts=facts)
 
 
 if __name__ == "__main__":

@@ -318,10 +318,10 @@ def test_a_required_fact_that_is_missing_is_refused(good: Inventory, name: str) 
 
 
 def test_the_type_of_a_roles_own_variable_is_checked_where_the_inventory_sets_it(good: Inventory) -> None:
-    bad = dataclasses.replace(changed(good, base_firewall_enabled="no", base_clock_tolerance="60"), options=OPTIONS)
+    bad = dataclasses.replace(changed(good, base_firewall_enabled="no", nginx_worker_connections="60"), options=OPTIONS)
     assert [problem.what for problem in type_problems(bad)] == [
         "base_firewall_enabled must be true or false, but is a text (no).",
-        "base_clock_tolerance must be a whole number, but is a text (60).",
+        "nginx_worker_connections must be a whole number, but is a text (60).",
     ]
 
 

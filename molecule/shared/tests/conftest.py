@@ -29,7 +29,9 @@ REQUEST_TIMEOUT = 20.0
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker that says on which tier a promise holds, and let Testinfra find Ansible and its settings."""
-    config.addinivalue_line("markers", "tier(name): the promise of this tier's hosts, of every host without it; two say both")
+    config.addinivalue_line(
+        "markers", "tier(name): the promise of this tier's hosts, of every host without it; two say both"
+    )
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     os.environ.setdefault("ANSIBLE_CONFIG", str(ROOT / "ansible.cfg"))
     # Testinfra reads an inventory as text and so misses what is written in it as a template: it is given what Ansible made of it.

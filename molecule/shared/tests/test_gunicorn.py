@@ -31,7 +31,9 @@ def main_pid(host, site):
 
 def test_systemd_owns_the_listening_socket(host, site):
     assert host.run(f"systemctl is-active {site['site_name']}.socket").stdout.strip() == "active"
-    assert f"/run/{site['site_name']}/gunicorn.sock (Stream)" in host.check_output(f"systemctl show {site['site_name']}.socket")
+    assert f"/run/{site['site_name']}/gunicorn.sock (Stream)" in host.check_output(
+        f"systemctl show {site['site_name']}.socket"
+    )
 
 
 def test_only_nginx_may_connect_to_the_socket(host, site):
