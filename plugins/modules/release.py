@@ -137,9 +137,7 @@ def main() -> None:
         if not request.archive:
             plan = look(request, layout)
             facts = {"slipway_releases": {request.site: plan.release}}
-            module.exit_json(
-                changed=plan.state not in ("ready", "live"), release=plan.release, state=plan.state, ansible_facts=facts
-            )
+            module.exit_json(changed=plan.due, release=plan.release, state=plan.state, ansible_facts=facts)
         changed, release, timings = build(request, layout)
     except ReleaseError as error:
         module.fail_json(msg=str(error))

@@ -1,0 +1,618 @@
+"""A release is built, checked and migrated before anybody meets it; one that fails says where, and changes nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import io
+import json
+import os
+import pwd
+import sys
+import tarfile
+import types
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.slipway.django.plugins.module_utils import release
+from ansible_collections.slipway.django.plugins.module_utils.release import (
+    BUILDING,
+    FAILED,
+    LIVE,
+    READY,
+    RETIRED,
+    Layout,
+    ReleaseError,
+    Request,
+)
+
+STYLE = "body { color: black; }\n" * 100
+
+
+class Killed(BaseException):
+    """Stands for a power cut."""
+
+
+@dataclasses.dataclass
+class Call:
+    """One program that the build ran."""
+
+    arguments: list[str]
+    account: str
+    environment: dict[str, str]
+    stdin: str
+    credentials: dict[str, tuple[int, str]]
+
+
+class Host:
+    """A temporary root; programs are recorded, and do what the real ones would leave behind."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.layout = Layout("shop", root)
+        self.calls: list[Call] = []
+        self.refuse: Callable[[Call], str | None] = lambda call: None
+        self.layout.credentials.mkdir(parents=True)
+        (self.layout.credentials / "SECRET_KEY").write_text("hunter2-secret-key")
+        self.archive = root / "source.tar.gz"
+        self.pack({"app/manage.py": "#", "app/uv.lock": "#", "client/index.html": STYLE})
+
+    def pack(self, files: Mapping[str, str]) -> None:
+        with tarfile.open(self.archive, "w:gz") as tar:
+            for name, text in files.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(text.encode())
+                tar.addfile(info, io.BytesIO(text.encode()))
+
+    def program(
+        self,
+        build: release.Build,
+        arguments: Sequence[str],
+        account: str,
+        environment: Mapping[str, str],
+        *,
+        cwd: Path | None = None,
+        stdin: str = "",
+    ) -> None:
+        """Stands in for Build._program."""
+        place = Path(environment.get("CREDENTIALS_DIRECTORY", "/nonexistent"))
+        credentials = (
+            {path.name: (path.stat().st_mode & 0o777, path.read_text()) for path in place.iterdir()}
+            if place.is_dir()
+            else {}
+        )
+        call = Call(list(arguments), account, dict(environment), stdin, credentials)
+        self.calls.append(call)
+        problem = self.refuse(call)
+        if problem is not None:
+            raise ReleaseError(f"The release was refused at the step '{problem}' (as {account}):\nboom")
+        if account == "root" and "venv" in arguments:
+            (Path(arguments[-1]) / "bin").mkdir(parents=True)
+        elif account == "root" and "--require-hashes" in arguments:
+            Path(arguments[0]).with_name("uv").write_text("")
+        elif "sync" in arguments or "venv" in arguments:
+            programs = build.directory / "venv" / "bin"
+            programs.mkdir(parents=True, exist_ok=True)
+            (programs / "python").symlink_to(sys.executable)
+        if "collectstatic" in stdin:
+            static = Path(environment["STATIC_ROOT"])
+            (static / "app.css").write_text(STYLE)
+            (static / "app.0123456789ab.css").write_text(STYLE)
+
+    def steps(self) -> list[str]:
+        """Names of the management commands that ran, in order."""
+        return [step["name"] for call in self.calls if call.stdin for step in json.loads(call.stdin)["steps"]]
+
+    def request(self, **other: Any) -> Request:
+        values: dict[str, Any] = {
+            "site": "shop",
+            "source_digest": "source-1",
+            "client_digest": "client-1",
+            "revision": "abcdef123456",
+            "settings": "config.settings",
+            "environment": {"DEBUG": "0"},
+            "build_environment": {},
+            "uv_version": "0.13.9",
+            "uv_requirements": "uv==0.13.9 --hash=sha256:0",
+            "gunicorn_requirements": "gunicorn==27 --hash=sha256:0",
+            "python": sys.executable,
+            "archive": str(self.archive),
+            "who": "somebody@somewhere",
+        }
+        return Request(**{**values, **other})
+
+    def build(self, **other: Any) -> tuple[bool, str]:
+        """One run of the module; ``calls`` holds only what this run did."""
+        self.calls.clear()
+        changed, name, _ = release.build(self.request(**other), self.layout)
+        return changed, name
+
+    def manifest(self, name: str) -> dict[str, Any]:
+        return release.read_manifest(self.layout.releases / name)
+
+    def states(self) -> list[str]:
+        return [str(item["state"]) for item in release.list_releases(self.layout)]
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """Every account is whoever runs the tests; the clock moves on by a second for each release."""
+    made = Host(tmp_path)
+    me = pwd.getpwuid(os.getuid())
+    seconds = iter(range(60))
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: me)
+    monkeypatch.setattr(os, "setgroups", lambda groups: None)
+    brotli = types.ModuleType("brotli")
+    vars(brotli)["compress"] = lambda data, quality: zlib.compress(data)
+    monkeypatch.setitem(sys.modules, "brotli", brotli)
+
+    def program(self: release.Build, *arguments: Any, **more: Any) -> None:
+        made.program(self, *arguments, **more)
+
+    original = release.Build.__init__
+
+    def named(self: release.Build, *arguments: Any) -> None:
+        original(self, *arguments)
+        self.id = f"20261122T0315{next(seconds):02d}Z-{self.request.revision}"
+        self.directory = self.layout.releases / self.id
+
+    monkeypatch.setattr(release.Build, "_program", program)
+    monkeypatch.setattr(release.Build, "__init__", named)
+    return made
+
+
+# -- a release that is made ----------------------------------------------------------------------------------------
+
+
+def test_a_release_is_whole_before_it_is_called_ready(host: Host) -> None:
+    changed, name = host.build()
+    place = host.layout.releases / name
+    assert changed
+    assert host.manifest(name)["state"] == READY
+    assert (place / "project").resolve() == place / "app"
+    assert {path.name for path in place.iterdir()} == {
+        "app",
+        "client",
+        "environment",
+        "project",
+        "release.json",
+        "static",
+        "venv",
+    }
+
+
+def test_a_release_says_what_it_is_who_made_it_and_how_long_each_step_took(host: Host) -> None:
+    _, name = host.build()
+    manifest = host.manifest(name)
+    assert manifest["revision"] == "abcdef123456"
+    assert manifest["by"] == "somebody@somewhere"
+    assert set(manifest["timings"]) >= {"unpack", "install", "collect", "compress", "check_and_migrate"}
+
+
+def test_the_sites_code_is_checked_and_migrated_as_the_account_that_will_run_it(host: Host) -> None:
+    host.build()
+    assert host.steps() == ["collectstatic", "check", "migrate"]
+    accounts = {call.account for call in host.calls if "check" in call.stdin and "collectstatic" not in call.stdin}
+    assert accounts == {"shop"}
+
+
+def test_nothing_of_the_site_runs_as_root(host: Host) -> None:
+    host.build()
+    as_root = [call.arguments for call in host.calls if call.account == "root"]
+    assert all("/opt/slipway/" in " ".join(arguments) for arguments in as_root)
+    assert not any(call.stdin for call in host.calls if call.account == "root")
+
+
+def test_dependencies_come_from_the_lock_and_never_compile_late(host: Host) -> None:
+    host.build()
+    (sync,) = [call for call in host.calls if "sync" in call.arguments]
+    assert "--locked" in sync.arguments
+    assert sync.account == "shop-build"
+    assert sync.environment["UV_COMPILE_BYTECODE"] == "1"
+    assert sync.environment["UV_PYTHON_DOWNLOADS"] == "never"
+
+
+def test_a_project_with_requirements_instead_of_a_lock_is_built_too(host: Host) -> None:
+    host.pack({"app/src/manage.py": "#", "app/requirements.txt": "django"})
+    _, name = host.build()
+    assert any("--requirement" in call.arguments and call.account == "shop-build" for call in host.calls)
+    assert (host.layout.releases / name / "project").resolve().name == "src"
+
+
+def test_the_project_is_where_the_topmost_manage_py_is(host: Host) -> None:
+    host.pack({"app/deep/er/manage.py": "#", "app/src/manage.py": "#", "app/uv.lock": "#"})
+    _, name = host.build()
+    assert (host.layout.releases / name / "project").resolve().name == "src"
+
+
+def test_gunicorn_is_added_with_hashes_when_the_project_has_none(host: Host) -> None:
+    host.build()
+    assert any("--require-hashes" in call.arguments and call.account == "shop-build" for call in host.calls)
+
+
+def test_uv_is_installed_once(host: Host) -> None:
+    host.build()
+    assert any(call.account == "root" for call in host.calls)
+    host.build(source_digest="source-2")
+    assert not any(call.account == "root" for call in host.calls)
+
+
+def test_a_host_that_does_not_migrate_only_checks(host: Host) -> None:
+    host.build(migrate=False)
+    assert host.steps() == ["collectstatic", "check"]
+
+
+# -- a second run ----------------------------------------------------------------------------------------------------
+
+
+def test_the_same_inputs_build_nothing(host: Host) -> None:
+    _, name = host.build()
+    assert host.build() == (False, name)
+    assert host.calls == []
+
+
+def test_another_name_for_the_same_source_builds_nothing(host: Host) -> None:
+    _, name = host.build()
+    assert host.build(revision="ffffffffffff") == (False, name)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"source_digest": "source-2"},
+        {"client_digest": "client-2"},
+        {"settings": "config.other"},
+        {"environment": {"DEBUG": "1"}},
+        {"environment": {}},
+        {"gunicorn_requirements": "gunicorn==28"},
+        {"check_level": "ERROR"},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_each_input_that_changes_makes_a_new_release(host: Host, other: dict[str, Any]) -> None:
+    _, first = host.build()
+    changed, second = host.build(**other)
+    assert changed
+    assert first != second
+
+
+@pytest.mark.parametrize("how", ["changed", "added", "removed"])
+def test_a_secret_that_changes_makes_a_new_release(host: Host, how: str) -> None:
+    host.build()
+    if how == "changed":
+        (host.layout.credentials / "SECRET_KEY").write_text("another")
+    elif how == "added":
+        (host.layout.credentials / "API_KEY").write_text("new")
+    else:
+        (host.layout.credentials / "SECRET_KEY").unlink()
+    assert host.build()[0]
+
+
+def test_looking_changes_nothing(host: Host) -> None:
+    host.build()
+    before = sorted(str(path) for path in host.root.rglob("*"))
+    assert release.look(host.request(source_digest="source-2"), host.layout).due
+    assert not release.look(host.request(), host.layout).due
+    assert sorted(str(path) for path in host.root.rglob("*")) == before
+
+
+def test_going_back_to_what_an_old_release_was_made_of_builds_nothing(host: Host) -> None:
+    _, first = host.build()
+    _, second = host.build(source_digest="source-2")
+    release.set_state(host.layout.releases / first, RETIRED)
+    release.set_state(host.layout.releases / second, LIVE)
+
+    assert host.build() == (True, first)
+
+    assert host.calls == []
+    wanted = release.wanted_release(host.layout)
+    assert wanted is not None
+    assert wanted["id"] == first
+
+
+def test_a_release_that_was_ready_and_is_not_wanted_any_more_is_passed_over(host: Host) -> None:
+    """A run died before its switch, and the operator went back: the forgotten release must not be started."""
+    _, live = host.build()
+    release.set_state(host.layout.releases / live, LIVE)
+    _, forgotten = host.build(source_digest="source-2")
+    assert release.look(host.request(), host.layout).due
+
+    assert host.build() == (True, live)
+
+    wanted = release.wanted_release(host.layout)
+    assert wanted is not None
+    assert wanted["id"] == live
+    assert host.manifest(forgotten)["state"] == RETIRED
+    assert host.build() == (False, live)
+
+
+# -- releases that are refused ---------------------------------------------------------------------------------------
+
+
+def refused_at(step: str) -> Callable[[Call], str | None]:
+    """Answers a program with a refusal when it is, or runs, that step."""
+    return lambda call: step if step in call.arguments or f'"name": "{step}"' in call.stdin else None
+
+
+@pytest.mark.parametrize("step", ["sync", "collectstatic", "check", "migrate"])
+def test_a_release_that_fails_is_marked_and_the_message_says_where_and_what_serves(host: Host, step: str) -> None:
+    _, live = host.build()
+    release.set_state(host.layout.releases / live, LIVE)
+    host.layout.current.symlink_to(f"releases/{live}")
+    host.refuse = refused_at(step)
+
+    with pytest.raises(ReleaseError) as refused:
+        host.build(source_digest="source-2")
+
+    message = str(refused.value)
+    assert f"'{step}'" in message
+    assert "boom" in message
+    assert f"{live} keeps serving." in message
+    failed = release.list_releases(host.layout)[-1]
+    assert failed["state"] == FAILED
+    assert "boom" in failed["reason"]
+    wanted = release.wanted_release(host.layout)
+    assert wanted is not None
+    assert wanted["id"] == live
+    assert host.layout.current.resolve().name == live
+
+
+def test_the_first_release_that_fails_says_that_none_serves(host: Host) -> None:
+    host.refuse = refused_at("check")
+    with pytest.raises(ReleaseError, match="No release serves yet"):
+        host.build()
+
+
+def test_a_failed_release_is_built_again_by_the_next_run(host: Host) -> None:
+    host.refuse = refused_at("migrate")
+    with pytest.raises(ReleaseError):
+        host.build()
+    host.refuse = lambda call: None
+    changed, name = host.build()
+    assert changed
+    assert host.states() == [FAILED, READY]
+    assert host.manifest(name)["state"] == READY
+
+
+def test_nothing_is_migrated_when_the_check_fails(host: Host) -> None:
+    host.refuse = refused_at("check")
+    with pytest.raises(ReleaseError):
+        host.build()
+    steps = [json.loads(call.stdin)["steps"] for call in host.calls if call.stdin]
+    assert [step["name"] for step in steps[-1]] == ["check", "migrate"], "one process runs both, the check first"
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"app/readme": "x"}, "no manage.py"),
+        ({"app/manage.py": "#"}, "neither uv.lock nor requirements.txt"),
+    ],
+)
+def test_a_source_that_cannot_be_built_is_told_with_the_fact_to_edit(
+    host: Host, files: dict[str, str], words: str
+) -> None:
+    host.pack(files)
+    with pytest.raises(ReleaseError, match=words) as refused:
+        host.build()
+    assert "site_source" in str(refused.value)
+
+
+def test_an_archive_that_climbs_out_of_its_directory_is_refused(host: Host) -> None:
+    host.pack({"app/manage.py": "#", "../../../../evil": "x"})
+    with pytest.raises(ReleaseError):
+        host.build()
+    assert not list(host.root.rglob("evil"))
+
+
+def test_a_broken_archive_is_a_plain_message(host: Host) -> None:
+    host.archive.write_bytes(b"not an archive")
+    with pytest.raises(ReleaseError, match="marked failed"):
+        host.build()
+
+
+def test_an_account_that_is_not_there_is_told_with_the_playbook_to_run(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(name: str) -> Any:
+        raise KeyError(f"getpwnam(): name not found: {name!r}")
+
+    monkeypatch.setattr(pwd, "getpwnam", nobody)
+    with pytest.raises(ReleaseError, match="shop-build does not exist on this host") as refused:
+        host.build()
+    assert "playbooks/provision.yml" in str(refused.value)
+    assert host.states() == []
+
+
+# -- runs that die ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", ["sync", "collectstatic", "migrate"])
+def test_a_build_that_was_killed_is_marked_by_the_next_which_builds_anew(host: Host, step: str) -> None:
+    def kill(call: Call) -> str | None:
+        if step in call.stdin or step in call.arguments:
+            raise Killed
+        return None
+
+    host.refuse = kill
+    with pytest.raises(Killed):
+        host.build()
+    assert host.states() == [BUILDING]
+    host.refuse = lambda call: None
+
+    changed, name = host.build()
+
+    assert changed
+    assert host.states() == [FAILED, READY]
+    assert host.manifest(name)["state"] == READY
+    assert "killed" in release.list_releases(host.layout)[0]["reason"]
+
+
+@pytest.mark.parametrize("record", [None, "", "{", "[]", '{"id": "x"}'])
+def test_a_release_whose_record_cannot_be_read_counts_as_failed(host: Host, record: str | None) -> None:
+    _, name = host.build()
+    path = host.layout.releases / name / "release.json"
+    if record is None:
+        path.unlink()
+    else:
+        path.write_text(record)
+    assert host.states() == [FAILED]
+    assert release.wanted_release(host.layout) is None
+    assert host.build()[0]
+
+
+def test_a_second_run_at_the_same_time_is_refused_and_told_who_is_at_work(host: Host) -> None:
+    with (
+        release.site_lock(host.layout),
+        pytest.raises(ReleaseError, match=f"Another run holds the site shop since .*{os.getpid()}"),
+    ):
+        host.build()
+    assert host.build()[0]
+
+
+def test_the_lock_of_a_killed_run_is_free(host: Host) -> None:
+    child = os.fork()
+    if child == 0:
+        with release.site_lock(host.layout):
+            os._exit(9)
+    os.waitpid(child, 0)
+    assert host.build()[0]
+
+
+def test_what_is_no_release_is_not_taken_for_one(host: Host) -> None:
+    host.layout.releases.mkdir(parents=True)
+    (host.layout.releases / "backup").mkdir()
+    (host.layout.releases / "20261122T031500Z-abc").symlink_to("/")
+    (host.layout.releases / "20261122T031500Z-file").write_text("x")
+    assert release.list_releases(host.layout) == []
+
+
+# -- secrets ---------------------------------------------------------------------------------------------------------
+
+
+def test_management_commands_find_the_credentials_in_memory_and_nobody_afterwards(host: Host) -> None:
+    host.build()
+    seen = [call for call in host.calls if call.stdin]
+    assert all(call.credentials == {"SECRET_KEY": (0o600, "hunter2-secret-key")} for call in seen)
+    for call in seen:
+        assert not Path(call.environment["CREDENTIALS_DIRECTORY"]).exists()
+
+
+def test_credentials_are_taken_away_when_a_command_fails_too(host: Host) -> None:
+    host.refuse = refused_at("check")
+    with pytest.raises(ReleaseError):
+        host.build()
+    left = [path for path in host.root.rglob("*") if path.is_file() and path.parent != host.layout.credentials]
+    assert not any("hunter2" in path.read_bytes().decode(errors="replace") for path in left)
+
+
+def test_a_release_holds_no_secret(host: Host) -> None:
+    _, name = host.build(superuser={"username": "demo", "password": "hunter2-password"})
+    for path in (host.layout.releases / name).rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            assert b"hunter2" not in path.read_bytes()
+
+
+def test_the_first_users_password_is_in_the_environment_of_one_command_only(host: Host) -> None:
+    host.build(superuser={"username": "demo", "password": "hunter2-password"})
+    holders = [call for call in host.calls if "hunter2-password" in json.dumps(call.environment)]
+    assert [[step["name"] for step in json.loads(call.stdin)["steps"]] for call in holders] == [
+        ["check", "migrate", "superuser"]
+    ]
+    assert not any("hunter2" in " ".join(call.arguments) + call.stdin for call in host.calls)
+
+
+# -- the environment file ----------------------------------------------------------------------------------------------
+
+
+def test_the_environment_file_holds_settings_and_the_releases_name(host: Host) -> None:
+    _, name = host.build()
+    lines = (host.layout.releases / name / "environment").read_text().splitlines()
+    assert 'DEBUG="0"' in lines
+    assert f'RELEASE_ID="{name}"' in lines
+    assert 'DJANGO_SETTINGS_MODULE="config.settings"' in lines
+    assert lines == sorted(lines)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("plain", '"plain"'),
+        ("", '""'),
+        ("two words", '"two words"'),
+        ('say "hi"', r'"say \"hi\""'),
+        ("cost $5", r'"cost \$5"'),
+        ("back\\slash", r'"back\\slash"'),
+        ("tick`", r'"tick\`"'),
+        ("100% # no comment", '"100% # no comment"'),
+    ],
+)
+def test_a_value_reaches_the_application_as_it_was_written(value: str, written: str) -> None:
+    """systemd.exec(5), EnvironmentFile=: in double quotes a backslash escapes these four characters."""
+    assert release.quote_environment({"NAME": value}) == f"NAME={written}\n"
+
+
+# -- compressed files --------------------------------------------------------------------------------------------------
+
+
+def test_static_files_and_pages_are_compressed_when_the_release_is_built(host: Host) -> None:
+    _, name = host.build()
+    place = host.layout.releases / name
+    for path in (place / "static" / "app.css", place / "client" / "index.html"):
+        packed = path.with_name(path.name + ".gz")
+        assert gzip.decompress(packed.read_bytes()).decode() == STYLE
+        assert packed.stat().st_mtime == pytest.approx(path.stat().st_mtime, abs=2) or packed.stat().st_nlink > 1
+        assert path.with_name(path.name + ".br").exists()
+
+
+def test_what_is_small_or_packed_already_is_left_alone(host: Host) -> None:
+    files = {"client/tiny.css": "a", "client/picture.png": STYLE, "client/index.html": STYLE}
+    host.pack({"app/manage.py": "#", "app/uv.lock": "#", **files})
+    _, name = host.build()
+    client = host.layout.releases / name / "client"
+    assert sorted(path.name for path in client.iterdir()) == [
+        "index.html",
+        "index.html.br",
+        "index.html.gz",
+        "picture.png",
+        "tiny.css",
+    ]
+
+
+def test_the_same_content_is_compressed_once_for_all_releases(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.build()
+    cache = host.layout.cache / "compressed"
+    first = {path.name: path.stat().st_mtime_ns for path in cache.iterdir()}
+    host.build(source_digest="source-2")
+    assert {path.name: path.stat().st_mtime_ns for path in cache.iterdir()} == first
+    assert len(first) == 2, "one content, two formats"
+
+
+def test_files_with_a_hash_in_their_name_outlive_their_release(host: Host) -> None:
+    """A page of the old release may still ask for its style after the switch."""
+    _, first = host.build()
+    pool = host.layout.static_pool
+    assert (pool / "app.0123456789ab.css").read_text() == STYLE
+    assert not (pool / "app.css").exists()
+    release.prune_pool(host.layout)
+    assert (pool / "app.0123456789ab.css").exists()
+    for path in sorted((host.layout.releases / first).rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    (host.layout.releases / first).rmdir()
+    release.prune_pool(host.layout)
+    assert not (pool / "app.0123456789ab.css").exists()
+
+
+# -- the runner --------------------------------------------------------------------------------------------------------
+
+
+def test_what_goes_wrong_in_another_account_is_told(host: Host) -> None:
+    def work() -> None:
+        raise ValueError("the disk is made of cheese")
+
+    with pytest.raises(ReleaseError, match="As shop: ValueError: the disk is made of cheese"):
+        release.as_user("shop", work)
