@@ -136,6 +136,8 @@ class Switch:
                     self._retire(release)
             for item in list_releases(self.layout):
                 if item["state"] == LIVE and item["id"] != situation.wanted:
+                    # Also when it died and nothing lists it any more: at the next boot it would be back.
+                    self._run(["systemctl", "disable", "--quiet", self.unit(item["id"])])
                     set_state(self.layout.releases / item["id"], RETIRED)
             set_state(self.layout.releases / situation.wanted, LIVE)
             self._prune(situation.wanted)
