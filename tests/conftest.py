@@ -16,6 +16,10 @@ def pytest_configure() -> None:
         del os.environ[name]
     os.environ["ANSIBLE_CONFIG"] = str(ROOT / "ansible.cfg")
     os.environ["ANSIBLE_NOCOLOR"] = "1"
+    # From here on ansible_collections.* is imported as Ansible imports it; it must come before the first such import.
+    from ansible.plugins.loader import init_plugin_loader
+
+    init_plugin_loader([str(ROOT / "collections")])
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -318,10 +318,10 @@ def everything_declared_is_read(tree: Tree) -> list[str]:
 
 
 def packages_are_listed_by_release(tree: Tree) -> list[str]:
-    """vars/packages.yml holds lists of names under all and under code names, each name once on a host."""
+    """meta/packages.yml holds lists of names under all and under code names, each name once on a host."""
     problems = []
     for role in tree.roles:
-        path = role.path / "vars" / PACKAGES
+        path = role.path / "meta" / PACKAGES
         lists = load(path) or {}
         for release, names in lists.items():
             if release not in RELEASES:

@@ -191,11 +191,11 @@ BREAKS = [
     Break(
         rules.everything_declared_is_read, "roles/web/vars/main.yml", "", "__web_old: 1\n", "nothing reads __web_old"
     ),
-    Break(rules.packages_are_listed_by_release, "roles/web/vars/packages.yml", "", "bokworm: [a]\n", "mean bookworm?"),
-    Break(rules.packages_are_listed_by_release, "roles/web/vars/packages.yml", "", "all: nginx\n", "is no list"),
+    Break(rules.packages_are_listed_by_release, "roles/web/meta/packages.yml", "", "bokworm: [a]\n", "mean bookworm?"),
+    Break(rules.packages_are_listed_by_release, "roles/web/meta/packages.yml", "", "all: nginx\n", "is no list"),
     Break(
         rules.packages_are_listed_by_release,
-        "roles/web/vars/packages.yml",
+        "roles/web/meta/packages.yml",
         "",
         "all: [nginx]\ntrixie: [nginx]\n",
         "listed twice",

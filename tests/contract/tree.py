@@ -18,7 +18,7 @@ import jinja2.meta
 import jinja2.nodes
 import yaml
 from ansible.playbook.handler import Handler
-from ansible.plugins.loader import filter_loader, init_plugin_loader, test_loader
+from ansible.plugins.loader import filter_loader, test_loader
 
 
 class Known(dict[str, Any]):
@@ -32,7 +32,6 @@ class Known(dict[str, Any]):
         return super().get(name) or self.more.get(name) or default
 
 
-init_plugin_loader([str(Path(__file__).resolve().parents[2] / "collections")])
 JINJA = jinja2.Environment(extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"], autoescape=True)
 JINJA.filters = Known(JINJA.filters, filter_loader)
 JINJA.tests = Known(JINJA.tests, test_loader)
@@ -83,7 +82,7 @@ def names_in(document: Any, key: str = "") -> set[str]:
     if not isinstance(document, str):
         return set()
     if "{{" in document or "{%" in document:
-        return set(names_in_template(document))
+        return set(names_in_template(document)) - names_set_in_template(document)
     return set(names_in_template("{{ " + document + " }}")) if key in EXPRESSIONS else set()
 
 
