@@ -25,6 +25,8 @@ from testinfra.host import Host
 
 ROOT = Path(__file__).resolve().parents[3]
 REQUEST_TIMEOUT = 20.0
+# Environments whose hosts are thrown away.
+TEST_STAGES = {"sandbox", "ci"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -32,6 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "tier(name): the promise of this tier's hosts, of every host without it; two say both"
     )
+    config.addinivalue_line("markers", "disruptive: breaks something on purpose, so only test hosts are asked")
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     os.environ.setdefault("ANSIBLE_CONFIG", str(ROOT / "ansible.cfg"))
     # Testinfra reads an inventory as text and so misses what is written in it as a template: it is given what Ansible made of it.
@@ -104,12 +107,15 @@ def _host_name(item: pytest.Item) -> str | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is not a promise of the host: a database's promises are not asked of a web server."""
+    """Leave out what is not a promise of the host, such as a database's of a web server, and what a live site should be spared."""
+    hosts = facts_of(_inventory(config))["hosts"]
+    test_hosts = all(facts["stage"] in TEST_STAGES for facts in hosts.values())
     kept, left = [], []
     for item in items:
         tiers = {marker.args[0] for marker in item.iter_markers("tier")}
         name = _host_name(item)
-        if name is None or tiers <= set(facts_of(_inventory(config))["hosts"][name]["groups"]):
+        fits = name is None or tiers <= set(hosts[name]["groups"])
+        if fits and (test_hosts or item.get_closest_marker("disruptive") is None):
             kept.append(item)
         else:
             left.append(item)

@@ -32,6 +32,7 @@ def test_a_port_that_nobody_named_is_dropped_by_the_firewall(host):
 
 
 @pytest.mark.tier("web")
+@pytest.mark.disruptive
 def test_a_listener_that_nobody_named_cannot_be_reached(host, visitor):
     host.run(
         "systemd-run --quiet --collect --unit=promise-listener --property=RuntimeMaxSec=20 python3 -m http.server 8099"

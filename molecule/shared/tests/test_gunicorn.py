@@ -160,6 +160,7 @@ def test_packages_are_compiled_when_the_release_is_built(host, site):
 
 
 @pytest.mark.tier("web")
+@pytest.mark.disruptive
 @pytest.mark.parametrize("victim", ["master", "worker"])
 def test_a_killed_process_is_replaced_at_once(host, site, visitor, victim):
     pid = main_pid(host, site)
@@ -172,6 +173,7 @@ def test_a_killed_process_is_replaced_at_once(host, site, visitor, victim):
 
 
 @pytest.mark.tier("web")
+@pytest.mark.disruptive
 def test_no_request_is_lost_while_the_service_restarts(host, site, visitor):
     unit = unit_of(host, site)
     answers: list[int] = []
@@ -189,6 +191,7 @@ def test_a_slower_stop_than_any_request_is_allowed(host, site):
 
 
 @pytest.mark.tier("web")
+@pytest.mark.disruptive
 def test_a_release_that_cannot_start_meets_nobody(host, site, visitor):
     """A copy of the live release with a broken URLconf is refused by its own self-test, while the old one answers."""
     name = site["site_name"]

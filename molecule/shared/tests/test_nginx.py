@@ -223,6 +223,7 @@ def test_a_broken_configuration_is_named_and_does_not_go_live(host):
     assert host.run("nginx -t -q").rc == 0
 
 
+@pytest.mark.disruptive
 def test_nginx_comes_back_after_a_crash(host, visitor):
     host.run("systemctl kill --signal=KILL --kill-whom=main nginx.service")
     assert host.run("timeout 20 sh -c 'until systemctl is-active --quiet nginx.service; do sleep 0.2; done'").rc == 0
