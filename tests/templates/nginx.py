@@ -36,9 +36,10 @@ class Directive:
         return [inner for inner in self.block or () if inner.name == name]
 
 
-def tokens(text: str) -> Iterator[str]:
-    """Words, quoted strings and marks; raises ValueError where the text is none of them."""
+def tokens(text: str) -> Iterator[tuple[str, bool]]:
+    """Words, quoted strings and marks, each with whether it begins a line; raises ValueError where the text is none."""
     position = 0
+    first = True
     while position < len(text):
         found = TOKEN.match(text, position)
         if found is None:
@@ -46,7 +47,8 @@ def tokens(text: str) -> Iterator[str]:
             raise ValueError(f"line {line}: cannot read {text[position : position + 30]!r}")
         position = found.end()
         if found.lastgroup not in {"blank", "comment"}:
-            yield found.group()
+            yield found.group(), first
+        first = found.lastgroup in {"blank", "comment"} and (first or "\n" in found.group())
 
 
 def parse(text: str) -> Directive:
@@ -54,7 +56,7 @@ def parse(text: str) -> Directive:
     stack: list[list[Directive]] = [[]]
     opened: list[tuple[str, ...]] = []
     words: list[str] = []
-    for token in tokens(text):
+    for token, first in tokens(text):
         if token == "{":
             if not words:
                 raise ValueError("a block without a name")
@@ -74,6 +76,9 @@ def parse(text: str) -> Directive:
             block = tuple(stack.pop())
             stack[-1].append(Directive(opened.pop(), block))
         else:
+            # A directive may go on in the next line, but there with a value and not with what looks like a directive.
+            if words and first and re.fullmatch(r"[a-z_]+", token):
+                raise ValueError(f"a semicolon is missing after: {' '.join(words)}")
             words.append(token[1:-1] if token[0] in "\"'" else token)
     if words or opened:
         raise ValueError(f"the file ends inside of: {' '.join(words or opened[-1])}")

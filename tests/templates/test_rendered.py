@@ -642,7 +642,17 @@ def test_the_cache_is_bounded(rendered: Rendered) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["server { listen 80; ", "server { listen 80 }", "listen 80; }", "listen 80", ";", 'add "x', "{ x; }"]
+    "text",
+    [
+        "sendfile on\ntcp_nopush on;",
+        "server { listen 80; ",
+        "server { listen 80 }",
+        "listen 80; }",
+        "listen 80",
+        ";",
+        'add "x',
+        "{ x; }",
+    ],
 )
 def test_the_reader_of_nginx_refuses_what_is_broken(text: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
