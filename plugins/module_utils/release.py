@@ -568,8 +568,18 @@ def compress_trees(roots: Sequence[Path], cache: Path) -> None:
         and not path.is_symlink()
         and path.stat().st_size >= SMALLEST_TO_COMPRESS
     ]
+    # A file and its hashed copy have the same content and stand side by side: together they are compressed once, not by
+    # two threads at the same time. The largest come first, so that none is left for one thread at the end.
+    alike: dict[str, list[Path]] = {}
+    for path in sorted(files, key=lambda path: -path.stat().st_size):
+        alike.setdefault(hashlib.sha256(path.read_bytes()).hexdigest(), []).append(path)
+
+    def compress(paths: Sequence[Path]) -> None:
+        for path in paths:
+            compress_file(path, cache)
+
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        for _ in pool.map(lambda path: compress_file(path, cache), files):
+        for _ in pool.map(compress, alike.values()):
             pass
 
 
