@@ -53,6 +53,8 @@ HOSTS: Mapping[str, Host] = {
         Host("web1", 31, "trixie"),
         Host("app1", 32, "trixie"),
         Host("db1", 33, "bookworm"),
+        # bench/: a fresh one for each measurement
+        Host("bench", 40, "trixie"),
     )
 }
 

@@ -1,0 +1,202 @@
+"""The subjects: each runs the ways in turn, round after round, so that a busy moment of the machine meets them all."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from slipbench import bed
+from slipbench.captured import PLACE, Captured, capture, manual_packages, packed
+from slipbench.figures import Measurement, Series, as_data, loads, table
+
+SITE = "site.yml"
+DEPLOY = "playbooks/deploy.yml"
+APP = bed.BUILD / "app"
+AUTHORITY = bed.STATE / "ca/ca.crt"
+
+
+def copy_app() -> None:
+    """A copy of the application, so that nobody's edits are measured."""
+    shutil.rmtree(APP, ignore_errors=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=bed.ROOT / "app", capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    for name in filter(None, listed.split("\0")):
+        source, target = bed.ROOT / "app" / name, APP / name
+        if source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+
+
+def change_a_line() -> None:
+    """Make the copy another release: the last line of its settings' neighbour says when."""
+    path = APP / "config/wsgi.py"
+    kept = [line for line in path.read_text().splitlines() if not line.startswith("# Changed ")]
+    path.write_text("\n".join([*kept, f"# Changed {time.time_ns()}"]) + "\n")
+
+
+def timed(work: Callable[[], object]) -> Measurement:
+    """Seconds of some work, from a closed connection on."""
+    bed.disconnect()
+    load, started = os.getloadavg()[0], time.monotonic()
+    work()
+    return Measurement(time.monotonic() - started, load)
+
+
+def release_id(word: str) -> str:
+    """A name for the plain script's release."""
+    return f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%SZ}-{word}"
+
+
+def converge(log: str) -> tuple[Measurement, Captured]:
+    """A fresh host, brought up by site.yml; what it took, and what the plain script needs to do the same."""
+    bed.fresh()
+    before = manual_packages()
+    figures, _ = bed.playbook(SITE, log, extra={"site_source": str(APP)})
+    return figures, capture(before)
+
+
+def plain(captured: Captured, *arguments: str) -> None:
+    """Send the script with all it needs, run it, and ask for the proof: one ssh connection."""
+    output = bed.on_host(
+        f"mkdir -p {PLACE} && tar -x -C {PLACE} && {captured.command(*arguments)} && cat {PLACE}/ca.crt",
+        captured.payload(packed(APP)),
+    ).decode()
+    authority = bed.STATE / "plain-ca.crt"
+    authority.parent.mkdir(parents=True, exist_ok=True)
+    steps, begin, certificate = output.partition("-----BEGIN")
+    (bed.BUILD / "logs/plain.log").write_text(steps)
+    authority.write_text(begin + certificate)
+    bed.prove(captured.site.url, authority)
+
+
+def cold(rounds: int) -> list[Series]:
+    """From a fresh host to the proof: site.yml, and the plain script on a host as fresh."""
+    ansible, script = Series("site.yml"), Series("plain.sh")
+    for number in range(1, rounds + 1):
+        figures, captured = converge(f"cold-{number}")
+        ansible.runs.append(figures)
+        bed.say(f"round {number}/{rounds}: site.yml {figures.seconds:.1f} s")
+        bed.fresh()
+        name = release_id(f"plain{number}")
+        script.runs.append(timed(partial(plain, captured, "site", name)))
+        bed.say(f"round {number}/{rounds}: plain.sh {script.runs[-1].seconds:.1f} s")
+    return [ansible, script]
+
+
+def second(rounds: int) -> list[Series]:
+    """Everything again where nothing is due; the plain limit looks whether all is as it was left."""
+    ansible, mitogen, script = Series("site.yml"), Series("site.yml, Mitogen"), Series("plain.sh look")
+    _, captured = converge("second-0")
+    send(captured)
+    for number in range(1, rounds + 1):
+        for series, fast in ((ansible, False), (mitogen, True)):
+            figures, changed = bed.playbook(
+                SITE, f"second-{number}{'-mitogen' if fast else ''}", mitogen=fast, extra={"site_source": str(APP)}
+            )
+            if changed:
+                raise bed.BenchError(f"The second run changed {changed} things; see {bed.BUILD}/logs.")
+            series.runs.append(figures)
+            bed.say(f"round {number}/{rounds}: {series.name} {figures.seconds:.1f} s, changed=0")
+        script.runs.append(timed(partial(look_by_hand, captured)))
+        bed.say(f"round {number}/{rounds}: plain.sh look {script.runs[-1].seconds:.1f} s")
+    return [ansible, mitogen, script]
+
+
+def release(rounds: int) -> list[Series]:
+    """One changed line, from the command to the proof."""
+    ansible, mitogen, script = Series("deploy.yml"), Series("deploy.yml, Mitogen"), Series("plain.sh release")
+    _, captured = converge("release-0")
+    send(captured)
+    for number in range(1, rounds + 1):
+        for series, fast in ((ansible, False), (mitogen, True)):
+            change_a_line()
+            figures, changed = bed.playbook(
+                DEPLOY, f"release-{number}{'-mitogen' if fast else ''}", mitogen=fast, extra={"site_source": str(APP)}
+            )
+            if not changed:
+                raise bed.BenchError(f"The changed line made no new release; see {bed.BUILD}/logs.")
+            series.runs.append(figures)
+            bed.say(f"round {number}/{rounds}: {series.name} {figures.seconds:.1f} s")
+        change_a_line()
+
+        name = release_id(f"plain{number}")
+        script.runs.append(timed(partial(release_by_hand, captured, name)))
+        bed.say(f"round {number}/{rounds}: plain.sh release {script.runs[-1].seconds:.1f} s")
+    return [ansible, mitogen, script]
+
+
+def look_by_hand(captured: Captured) -> None:
+    """Look whether all is as it was left, and ask for the proof."""
+    bed.on_host(captured.command("look"))
+    bed.prove(captured.site.url, AUTHORITY)
+
+
+def release_by_hand(captured: Captured, name: str) -> None:
+    """Send the source, build and switch, and ask for the proof."""
+    bed.on_host(f"cat > {PLACE}/source.tar.gz && {captured.command('release', name)}", packed(APP))
+    bed.prove(captured.site.url, AUTHORITY)
+
+
+def send(captured: Captured) -> None:
+    """Have the script and its files on the host before the clock runs."""
+    bed.on_host(f"mkdir -p {PLACE} && tar -x -C {PLACE}", captured.payload(packed(APP)))
+
+
+SUBJECTS: dict[str, Callable[[int], list[Series]]] = {"cold": cold, "second": second, "release": release}
+
+
+def tell(subject: str, series: list[Series]) -> None:
+    """Print the table and the dearest tasks, and keep everything for scripts."""
+    against = series[-1].name
+    low, high = loads(series)
+    print(
+        f"\n{subject}: {len(series[0].runs)} rounds, {os.cpu_count()} processors, load average {low:.1f} to {high:.1f}\n"
+    )
+    print("\n".join(table(series, against)))
+    print(f"\nWhat costs most ({series[0].name}, medians):\n")
+    for name, seconds in series[0].costs():
+        print(f"{seconds:7.1f} s  {name}")
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=bed.ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    path = bed.BUILD / f"{subject}.json"
+    record = {
+        "subject": subject,
+        "commit": commit,
+        "at": datetime.datetime.now(datetime.UTC).isoformat(),
+        **as_data(series, against),
+    }
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    print(f"\n{path.relative_to(bed.ROOT)} holds this as JSON.")
+
+
+def main() -> int:
+    """Entry point; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="bench/run", description="Measure Slipway against a plain shell script.")
+    parser.add_argument("subject", choices=SUBJECTS, help="what to measure")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="how often each way is run (3)")
+    parser.add_argument("--keep", action="store_true", help="leave the host up")
+    options = parser.parse_args()
+    Path(bed.BUILD).mkdir(parents=True, exist_ok=True)
+    copy_app()
+    try:
+        series = SUBJECTS[options.subject](options.rounds)
+    except (bed.BenchError, KeyboardInterrupt) as error:
+        bed.say(str(error) or "stopped")
+        return 1
+    finally:
+        if not options.keep:
+            bed.down()
+        shutil.rmtree(APP, ignore_errors=True)
+    tell(options.subject, series)
+    return 0
