@@ -15,7 +15,7 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.sudo = any(hosts[name]["ssh"]["user"] != "root" for name in names)
 
 
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave no connection settings behind."""
+    if config.option.ssh_config:
+        Path(config.option.ssh_config).unlink(missing_ok=True)
+
+
 def write_ssh_config(hosts: dict[str, Any]) -> Path:
     """An ssh_config(5) with one block a host and one connection a host for the whole run; returns its path."""
     lines = []
@@ -64,7 +70,7 @@ def write_ssh_config(hosts: dict[str, Any]) -> Path:
         "  ServerAliveInterval 15",
     ]
     Path("~/.ssh").expanduser().mkdir(mode=0o700, exist_ok=True)
-    path = ROOT / "build" / "ssh_config"
+    path = ROOT / "build" / f"ssh_config-{os.getpid()}"
     path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -129,8 +135,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     host = getattr(item, "funcargs", {}).get("host")
     if report.when == "call" and report.failed and isinstance(host, Host):
-        journal = host.run("journalctl --no-pager --lines=40 --output=short-iso --priority=info")
-        report.sections.append((f"journal of {host.backend.hostname}", journal.stdout))
+        try:
+            journal = host.run("journalctl --no-pager --lines=40 --output=short-iso --priority=info").stdout
+        except RuntimeError as error:  # what disappoints may be the connection itself
+            journal = str(error)
+        report.sections.append((f"journal of {host.backend.hostname}", journal))
     return report
 
 
@@ -240,16 +249,21 @@ def site(host: Host, inventory: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-@functools.cache
-def visitor_of(address: str, domain: str, ca: str) -> Visitor:
-    """One visitor a site, so that connections are reused as a browser does."""
-    return Visitor(address, domain, ca)
+@pytest.fixture(scope="session")
+def visitor_of() -> Callable[[dict[str, Any]], Visitor]:
+    """Gives the visitor of a host by its facts, one a host, so that connections are reused as a browser does."""
+    visitors: dict[str, Visitor] = {}
+
+    def visitor_of(facts: dict[str, Any]) -> Visitor:
+        return visitors.setdefault(facts["address"], Visitor(facts["address"], facts["site_domain"], facts["ca"]))
+
+    return visitor_of
 
 
 @pytest.fixture
-def visitor(site: dict[str, Any]) -> Visitor:
+def visitor(site: dict[str, Any], visitor_of: Callable[[dict[str, Any]], Visitor]) -> Visitor:
     """A visitor of the host under test."""
-    return visitor_of(site["address"], site["site_domain"], site["ca"])
+    return visitor_of(site)
 
 
 @pytest.fixture

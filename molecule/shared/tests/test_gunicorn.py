@@ -12,10 +12,15 @@ pytestmark = pytest.mark.tier("app")
 
 
 def unit_of(host, site):
-    """The instance that serves: exactly one."""
-    listed = host.check_output(
-        f"systemctl list-units --plain --no-legend --state=active '{site['site_name']}@*.service'"
-    ).splitlines()
+    """The instance that serves: exactly one, as soon as systemd has brought back what a test before this one killed."""
+    pattern = f"'{site['site_name']}@*.service'"
+    listing = f"systemctl list-units --plain --no-legend --state=active {pattern}"
+    host.run(
+        f"timeout 30 sh -c 'until {listing} | grep -q .; do sleep 0.2; done'".replace(
+            pattern, pattern.replace("'", '"')
+        )
+    )
+    listed = host.check_output(listing).splitlines()
     assert len(listed) == 1, listed
     return listed[0].split()[0]
 

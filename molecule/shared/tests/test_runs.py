@@ -45,16 +45,11 @@ def front(inventory):
     return next(facts for facts in inventory.values() if "web" in facts["groups"])
 
 
-def answers(visitor_of, facts):
-    return visitor_of(facts["address"], facts["site_domain"], facts["ca"]).get(facts["site_health_path"]).status_code
-
-
 @pytest.fixture
-def healthy(inventory):
+def healthy(inventory, visitor_of):
     """Says whether the site answers as ready now."""
-    from conftest import visitor_of
-
-    return lambda: answers(visitor_of, front(inventory)) == 200
+    facts = front(inventory)
+    return lambda: visitor_of(facts).get(facts["site_health_path"]).status_code == 200
 
 
 def test_check_mode_finds_nothing_to_do_on_a_converged_host(play):
@@ -87,7 +82,9 @@ def test_a_broken_template_never_goes_live_and_its_line_is_named(play, healthy, 
     words.write_text('{% extends "site.conf.j2" %}\n{% block locations %}\n    nonsense here;\n{% endblock %}\n')
     done = play("site.yml", "--tags", "nginx", "-e", f'{{"site_templates": ["{tmp_path}", "{ROOT}/templates"]}}')
     assert done.returncode != 0
-    assert re.search(r'unknown directive "nonsense" in /etc/nginx/sites-enabled/\S+:\d+', done.stdout), done.stdout[-3000:]
+    assert re.search(r'unknown directive "nonsense" in /etc/nginx/sites-enabled/\S+:\d+', done.stdout), done.stdout[
+        -3000:
+    ]
     assert "the last good configuration stays live" in done.stdout
     assert healthy()
     assert changes(play("site.yml", "--tags", "nginx")) == 0
@@ -97,7 +94,9 @@ def test_a_run_that_is_killed_half_way_is_healed_by_the_next(play, pytestconfig,
     changed = ["-e", '{"site_headers": {"X-Promise": "killed"}, "base_journal_size": "501M"}']
     command = [ANSIBLE, "-i", pytestconfig.getoption("--ansible-inventory"), ROOT / "site.yml", *changed]
     for seconds in (4, 6):
-        run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        run = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
         time.sleep(seconds)
         run.send_signal(signal.SIGKILL)
         run.wait()
