@@ -14,11 +14,10 @@ from pathlib import Path
 from testhosts import access
 from testhosts.table import HOSTS
 
-import slipbench
 from ansible_collections.slipway.django.plugins.module_utils.visit import visit_until
 from slipbench.figures import Measurement, changes, task_seconds
 
-ROOT = slipbench.ROOT
+ROOT = Path(__file__).resolve().parents[2]
 HOST = HOSTS["bench"]
 BUILD = ROOT / "build/bench"
 # The host's authority and secrets; inventory/host_vars/bench.yml names it too.
