@@ -445,6 +445,21 @@ def test_the_network_is_never_made_without_being_closed_to_neighbours(monkeypatc
     assert [rule in rules for rules in given] == [True, True]
 
 
+@pytest.mark.parametrize(("address", "asked"), [("62:73:a5:64:53:92", True), ("02:00:0a:cb:4d:01", False)])
+def test_the_bridges_address_is_not_that_of_the_host_that_came_last(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: str, asked: bool
+) -> None:
+    (tmp_path / "podman1").mkdir()
+    (tmp_path / "podman1/address").write_text(f"{address}\n")
+    given: list[list[str]] = []
+    monkeypatch.setattr(network, "LINKS", tmp_path)
+    monkeypatch.setattr(network, "run", lambda command, **options: given.append(command))
+    network.keep_address(RecordingEngine(("network inspect", answer('[{"network_interface": "podman1"}]'))))
+    assert [command[-6:] for command in given] == (
+        [["link", "set", "dev", "podman1", "address", "02:00:0a:cb:4d:01"]] if asked else []
+    )
+
+
 # Up and down
 
 

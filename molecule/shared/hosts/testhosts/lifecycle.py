@@ -147,6 +147,7 @@ def up(engine: Engine, hosts: list[Host], *, fresh: bool = False) -> None:
             list(pool.map(image_of, {host.suite for host in due if fresh or host.name not in found}))
         network.make(engine)
         new = [host for host in due if start(engine, host, found.get(host.name), image_of, fresh=fresh)]
+        network.keep_address(engine)
         for host in due:
             finish_boot(engine, host, new=host in new)
             say(f"{host.name}: is up at {host.address} ({host.suite}, {time.monotonic() - started:.1f} s)")
@@ -245,6 +246,7 @@ def restart(engine: Engine, host: Host) -> None:
     if container.is_dead:
         engine.declare_ended(container.identity)
     engine.podman("restart", "--time=30", host.container, timeout=120)
+    network.keep_address(engine)
     finish_boot(engine, host, new=False)
     say(f"{host.name}: is up at {host.address}")
 

@@ -13,6 +13,8 @@ from testhosts.errors import HostsError
 from testhosts.table import GATEWAY, NETWORK, SUBNET, Host
 
 CHAINS = "NETAVARK"
+LINKS = Path("/sys/class/net")
+BRIDGE_MAC = ":".join(f"{byte:02x}" for byte in (2, 0, *GATEWAY.packed))
 
 # Podman has this machine forward packets, so without this rule a neighbour who routes the hosts' addresses to this
 # machine would reach them. Declared first, so that the rest finds a table to empty.
@@ -36,13 +38,25 @@ def make(engine: Engine) -> None:
     run([*machine.as_root(), "nft", "--file", "-"], text=OWN_RULES)
 
 
+def keep_address(engine: Engine) -> None:
+    """Give the bridge a lasting MAC address, once the first host has made podman create it.
+
+    Else it has the lowest of its ports', and so another one whenever a host comes or goes: what the other hosts send
+    to this machine is lost until their ARP cache notices, for up to half a minute.
+    """
+    found = engine.inspect("network", NETWORK)
+    address = LINKS / found["network_interface"] / "address" if found else None
+    if address is not None and address.exists() and address.read_text().strip() != BRIDGE_MAC:
+        run([*machine.as_root(), "ip", "link", "set", "dev", address.parent.name, "address", BRIDGE_MAC])
+
+
 def remove(engine: Engine) -> None:
     """Remove the network, with the bridge and the rules that podman leaves, above all after a crash."""
     found = engine.inspect("network", NETWORK)
     if found is not None:
         engine.podman("network", "rm", "--force", NETWORK)
         bridge = found["network_interface"]
-        if Path(f"/sys/class/net/{bridge}").exists():
+        if (LINKS / bridge).exists():
             run([*machine.as_root(), "ip", "link", "delete", bridge])
     remove_table(OWN_TABLE)
     # Rules of other networks are in the same chains, so they go only when no container of root's is running.
