@@ -102,7 +102,7 @@ edge() {
 manage() {
     account=$1
     shift
-    credentials=$(mktemp -d "/run/$SITE-plain-XXXXXX")
+    credentials=$(mktemp -d -p /run)
     cp "/etc/slipway/$SITE/credentials/"* "$credentials/"
     chown -R "$account:" "$credentials"
     (

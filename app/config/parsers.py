@@ -7,7 +7,7 @@ from typing import IO, Any
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
 
-# The longest token that the serializers accept, with every character written as two \uXXXX escapes, still fits.
+# The longest token that the serializers accept, with every character written as two \u escapes, still fits.
 BODY_LIMIT = 256 * 1024
 DEPTH_LIMIT = 20
 

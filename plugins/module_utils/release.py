@@ -237,6 +237,7 @@ def inputs_digest(request: Request, layout: Layout) -> str:
         "gunicorn": request.gunicorn_requirements,
         "python": python,
         "check_level": request.check_level,
+        "superuser": request.superuser.get("username", ""),
     }
     digest.update(json.dumps(facts, sort_keys=True).encode())
     if layout.credentials.is_dir():

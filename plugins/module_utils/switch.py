@@ -157,6 +157,11 @@ class Switch:
         if status == 0 and self._active(situation.wanted):
             return
         journal = self._run(["journalctl", "--no-pager", "--lines=40", "--output=cat", f"--unit={unit}"])[1]
+        if verb == "restart":
+            raise ReleaseError(
+                f"Release {situation.wanted} did not come back after its units or Gunicorn's configuration changed.\n{output}\n"
+                f"Its last journal lines:\n{journal}\nIt stays the live one, and systemd keeps starting it: mend what it complains of."
+            )
         self._run(["systemctl", "stop", unit])
         self._run(["systemctl", "reset-failed", unit])
         others = [name for name in situation.running if name != situation.wanted and self._active(name)]
