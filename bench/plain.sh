@@ -215,6 +215,7 @@ look() {
 
 case $1 in
 site)
+    echo "$(date +%s.%N) start"
     for step in packages base cache database certificate edge; do
         $step
         echo "$(date +%s.%N) $step"

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from slipbench.figures import Measurement, Series, as_data, changes, table, task_seconds
+from slipbench.figures import Measurement, Series, as_data, changes, step_seconds, table, task_seconds
 
 RECAP = """\
 PLAY RECAP *********************************************************************
@@ -29,6 +29,11 @@ def series(name: str, *seconds: float) -> Series:
 
 def test_tasks_of_one_name_cost_together() -> None:
     assert task_seconds(RECAP) == {"base : install | Install the packages": 23.7, "Ask for the site's health": 0.9}
+
+
+def test_a_step_of_the_plain_script_lasts_until_it_says_its_name() -> None:
+    said = "1795323567.5 start\nSetting up nginx\n1795323570.0 packages\n1795323571.25 base\n"
+    assert step_seconds(said) == {"packages": 2.5, "base": 1.25}
 
 
 def test_changes_are_those_of_all_hosts() -> None:

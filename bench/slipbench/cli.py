@@ -10,16 +10,18 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from slipbench import bed
 from slipbench.captured import PLACE, Captured, capture, manual_packages, packed
-from slipbench.figures import Measurement, Series, as_data, loads, table
+from slipbench.figures import Measurement, Series, as_data, loads, step_seconds, table
 
 SITE = "site.yml"
 DEPLOY = "playbooks/deploy.yml"
 APP = bed.BUILD / "app"
+PLAIN_LOG = bed.BUILD / "logs/plain.log"
 AUTHORITY = bed.STATE / "ca/ca.crt"
 
 
@@ -74,7 +76,7 @@ def plain(captured: Captured, *arguments: str) -> None:
     authority = bed.STATE / "plain-ca.crt"
     authority.parent.mkdir(parents=True, exist_ok=True)
     steps, begin, certificate = output.partition("-----BEGIN")
-    (bed.BUILD / "logs/plain.log").write_text(steps)
+    PLAIN_LOG.write_text(steps)
     authority.write_text(begin + certificate)
     bed.prove(captured.site.url, authority)
 
@@ -88,7 +90,8 @@ def cold(rounds: int) -> list[Series]:
         bed.say(f"round {number}/{rounds}: site.yml {figures.seconds:.1f} s")
         bed.fresh()
         name = release_id(f"plain{number}")
-        script.runs.append(timed(partial(plain, captured, "site", name)))
+        figures = timed(partial(plain, captured, "site", name))
+        script.runs.append(replace(figures, tasks=step_seconds(PLAIN_LOG.read_text())))
         bed.say(f"round {number}/{rounds}: plain.sh {script.runs[-1].seconds:.1f} s")
     return [ansible, script]
 
@@ -163,9 +166,11 @@ def tell(subject: str, series: list[Series]) -> None:
         f"\n{subject}: {len(series[0].runs)} rounds, {os.cpu_count()} processors, load average {low:.1f} to {high:.1f}\n"
     )
     print("\n".join(table(series, against)))
-    print(f"\nWhat costs most ({series[0].name}, medians):\n")
-    for name, seconds in series[0].costs():
-        print(f"{seconds:7.1f} s  {name}")
+    for item in series:
+        if item.costs():
+            print(f"\nWhat costs most ({item.name}, medians):\n")
+        for name, seconds in item.costs():
+            print(f"{seconds:7.1f} s  {name}")
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=bed.ROOT, capture_output=True, text=True, check=False
     ).stdout.strip()

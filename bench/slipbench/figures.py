@@ -6,10 +6,13 @@ import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 # A task's line in the recap of ansible.posix.profile_tasks: its name, dashes, its seconds.
 TASK = re.compile(r"^(?P<name>\S.*?) -+ (?P<seconds>[0-9.]+)s$", re.MULTILINE)
+# What plain.sh says when a step has ended: the time of day, and the step.
+STEP = re.compile(r"^(?P<at>\d+\.\d+) (?P<name>\w+)$", re.MULTILINE)
 RECAP = re.compile(
     r"^\S+\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+)\s+unreachable=(?P<unreachable>\d+)", re.MULTILINE
 )
@@ -49,6 +52,12 @@ def task_seconds(output: str) -> dict[str, float]:
         name = match["name"].removeprefix("slipway.django.")
         found[name] = round(found.get(name, 0.0) + float(match["seconds"]), 2)
     return found
+
+
+def step_seconds(output: str) -> dict[str, float]:
+    """Seconds by step out of what plain.sh said; the first line begins the first step."""
+    ends = [(float(match["at"]), match["name"]) for match in STEP.finditer(output)]
+    return {name: round(at - before, 2) for (before, _), (at, name) in pairwise(ends)}
 
 
 def changes(output: str) -> int:
