@@ -144,7 +144,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         loaded = None
     if not isinstance(loaded, dict) or "state" not in loaded:
-        return {"id": directory.name, "state": FAILED, "inputs": "", "reason": "its release.json cannot be read"}
+        return {"id": directory.name, "state": FAILED, "inputs": {}, "reason": "its release.json cannot be read"}
     return loaded
 
 
@@ -224,26 +224,30 @@ def quote_environment(values: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def inputs_digest(request: Request, layout: Layout) -> str:
-    """One hash over everything that decides what a release would be; equal hash, equal release."""
+def inputs_of(request: Request, layout: Layout) -> dict[str, str]:
+    """A hash for each thing that decides what a release would be; all equal, equal release."""
     python = subprocess.run([request.python, "--version"], capture_output=True, text=True, check=False).stdout.strip()
-    digest = hashlib.sha256()
-    facts = {
-        "recipe": RECIPE,
-        "source": request.source_digest,
-        "client": request.client_digest,
-        "settings": request.settings,
-        "environment": dict(request.environment),
-        "gunicorn": request.gunicorn_requirements,
-        "python": python,
-        "check_level": request.check_level,
-        "superuser": request.superuser.get("username", ""),
-    }
-    digest.update(json.dumps(facts, sort_keys=True).encode())
+    credentials = {}
     if layout.credentials.is_dir():
-        for path in sorted(layout.credentials.iterdir()):
-            digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+        credentials = {path.name: digest_of(path.read_bytes()) for path in layout.credentials.iterdir()}
+    parts: dict[str, Any] = {
+        "the recipe of releases": RECIPE,
+        "the source": request.source_digest,
+        "the client": request.client_digest,
+        "the settings module": request.settings,
+        "the environment": dict(request.environment),
+        "the secrets": credentials,
+        "the pinned Gunicorn": request.gunicorn_requirements,
+        "the host's Python": python,
+        "the check level": request.check_level,
+        "the first superuser": request.superuser.get("username", ""),
+    }
+    return {name: digest_of(json.dumps(value, sort_keys=True).encode()) for name, value in parts.items()}
+
+
+def digest_of(content: bytes) -> str:
+    """Hex SHA-256."""
+    return hashlib.sha256(content).hexdigest()
 
 
 # -- the build -----------------------------------------------------------------------------------------------------
@@ -252,7 +256,7 @@ def inputs_digest(request: Request, layout: Layout) -> str:
 class Build:
     """Builds one release. Every step that runs the site's code runs as an unprivileged account."""
 
-    def __init__(self, request: Request, layout: Layout, inputs: str) -> None:
+    def __init__(self, request: Request, layout: Layout, inputs: Mapping[str, str]) -> None:
         self.request = request
         self.layout = layout
         self.inputs = inputs
@@ -654,31 +658,45 @@ class Plan:
 
     release: str
     state: str
-    inputs: str
+    inputs: Mapping[str, str]
     due: bool
+    diff: tuple[dict[str, str], ...] = ()
 
 
 def look(request: Request, layout: Layout) -> Plan:
     """Compare what is wanted with what is there; changes nothing."""
-    inputs = inputs_digest(request, layout)
+    inputs = inputs_of(request, layout)
     fitting = [
         item
         for item in list_releases(layout)
         if item.get("inputs") == inputs and item["state"] in (READY, LIVE, RETIRED)
     ]
-    if not fitting:
-        return Plan("", "", inputs, due=True)
-    best = max(fitting, key=lambda item: ((RETIRED, READY, LIVE).index(item["state"]), item["id"]))
     wanted = wanted_release(layout)
-    return Plan(best["id"], best["state"], inputs, due=wanted is None or wanted["id"] != best["id"])
+    if not fitting:
+        return Plan("", "", inputs, due=True, diff=explain(wanted, inputs, f"a new release of {request.revision}"))
+    best = max(fitting, key=lambda item: ((RETIRED, READY, LIVE).index(item["state"]), item["id"]))
+    due = wanted is None or wanted["id"] != best["id"]
+    return Plan(best["id"], best["state"], inputs, due=due, diff=explain(wanted, inputs, best["id"]) if due else ())
 
 
-def build(request: Request, layout: Layout) -> tuple[bool, str, dict[str, float]]:
-    """Make sure the wanted release is ready or live; returns (changed, id, seconds per step)."""
+def explain(wanted: Mapping[str, Any] | None, inputs: Mapping[str, str], goal: str) -> tuple[dict[str, str], ...]:
+    """What a run would replace, by what, and which inputs are the reason, in Ansible's before/after shape."""
+    if wanted is None:
+        before, changed = "no release\n", []
+    else:
+        known = wanted.get("inputs")
+        before = f"{wanted['id']}\n"
+        changed = [name for name, value in inputs.items() if not isinstance(known, dict) or known.get(name) != value]
+    after = f"{goal}\n" + "".join(f"because {name} changed\n" for name in changed)
+    return ({"before_header": "release", "after_header": "release", "before": before, "after": after},)
+
+
+def build(request: Request, layout: Layout) -> tuple[Plan, str, dict[str, float]]:
+    """Make sure the wanted release is ready or live; returns (what was found, id, seconds per step)."""
     with site_lock(layout):
         plan = look(request, layout)
         if not plan.due:
-            return False, plan.release, {}
+            return plan, plan.release, {}
         if plan.state == RETIRED:
             set_state(layout.releases / plan.release, READY)
         work = None if plan.release else Build(request, layout, plan.inputs)
@@ -687,4 +705,4 @@ def build(request: Request, layout: Layout) -> tuple[bool, str, dict[str, float]
         for item in list_releases(layout):
             if item["state"] == READY and item["id"] != release:
                 set_state(layout.releases / item["id"], RETIRED)
-        return True, release, work.timings if work else {}
+        return plan, release, work.timings if work else {}

@@ -203,5 +203,16 @@ class Switch:
 
 
 def summary(situation: Situation) -> dict[str, Any]:
-    """The situation as plain data for a module's result."""
-    return {"release": situation.wanted, "running": list(situation.running), "reasons": list(situation.reasons)}
+    """The situation as plain data for a module's result, with a diff that says what is done and why."""
+    diff = []
+    if situation.reasons:
+        before = "".join(f"{release} runs\n" for release in situation.running) or "nothing runs\n"
+        after = f"{situation.wanted or 'the release that is built first'} runs alone\n"
+        why = "".join(f"because {reason}\n" for reason in situation.reasons)
+        diff = [{"before_header": "releases", "after_header": "releases", "before": before, "after": after + why}]
+    return {
+        "release": situation.wanted,
+        "running": list(situation.running),
+        "reasons": list(situation.reasons),
+        "diff": diff,
+    }

@@ -137,12 +137,13 @@ def main() -> None:
         if not request.archive:
             plan = look(request, layout)
             facts = {"slipway_releases": {request.site: plan.release}}
-            module.exit_json(changed=plan.due, release=plan.release, state=plan.state, ansible_facts=facts)
-        changed, release, timings = build(request, layout)
+            shown = list(plan.diff)
+            module.exit_json(changed=plan.due, release=plan.release, state=plan.state, diff=shown, ansible_facts=facts)
+        plan, release, timings = build(request, layout)
     except ReleaseError as error:
         module.fail_json(msg=str(error))
     facts = {"slipway_releases": {request.site: release}}
-    module.exit_json(changed=changed, release=release, timings=timings, ansible_facts=facts)
+    module.exit_json(changed=plan.due, release=release, timings=timings, diff=list(plan.diff), ansible_facts=facts)
 
 
 if __name__ == "__main__":

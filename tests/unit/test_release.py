@@ -128,8 +128,8 @@ class Host:
     def build(self, **other: Any) -> tuple[bool, str]:
         """One run of the module; ``calls`` holds only what this run did."""
         self.calls.clear()
-        changed, name, _ = release.build(self.request(**other), self.layout)
-        return changed, name
+        plan, name, _ = release.build(self.request(**other), self.layout)
+        return plan.due, name
 
     def manifest(self, name: str) -> dict[str, Any]:
         return release.read_manifest(self.layout.releases / name)
@@ -616,3 +616,19 @@ def test_what_goes_wrong_in_another_account_is_told(host: Host) -> None:
 
     with pytest.raises(ReleaseError, match="As shop: ValueError: the disk is made of cheese"):
         release.as_user("shop", work)
+
+
+def test_a_plan_says_which_inputs_changed(host: Host) -> None:
+    host.build()
+    request = host.request(environment={"SHOP": "another"}, source_digest="f" * 64)
+    (shown,) = release.look(request, host.layout).diff
+    assert "because the source changed" in shown["after"]
+    assert "because the environment changed" in shown["after"]
+    assert "the client" not in shown["after"]
+
+
+def test_a_plan_that_does_nothing_shows_nothing(host: Host) -> None:
+    host.build()
+    set_live = release.wanted_release(host.layout)
+    assert set_live is not None
+    assert release.look(host.request(), host.layout).diff == ()
