@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import re
 import time
 
+import httpx
 import pytest
 
 pytestmark = pytest.mark.tier("app")
@@ -216,3 +218,38 @@ def test_a_release_that_cannot_start_meets_nobody(host, site, visitor):
     assert refused.rc != 0
     assert during == 200
     assert "nothing_of_that_name" in journal
+
+
+@pytest.mark.tier("web")
+@pytest.mark.disruptive
+def test_crashes_under_load_leave_one_copy_of_the_release(host, site, visitor_of):
+    """Visitors who knock while systemd restarts the release must not bring up a second copy of it."""
+    stop = time.monotonic() + 12
+
+    def knock():
+        while time.monotonic() < stop:
+            with contextlib.suppress(httpx.TransportError):
+                visitor_of(site).get("/healthz")
+            time.sleep(0.01)
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        knocking = [pool.submit(knock) for _ in range(4)]
+        for _ in range(3):
+            host.check_output(f"kill -9 {main_pid(host, site)}")
+            time.sleep(2.5)
+        for visitor in knocking:
+            visitor.result()
+    running = f"systemctl list-units --plain --no-legend --state=active,activating '{site['site_name']}@*.service'"
+    assert len(host.check_output(running).splitlines()) == 1
+    assert (
+        unit_of(host, site)
+        == f"{site['site_name']}@{host.check_output('readlink /srv/' + site['site_name'] + '/current')[9:]}.service"
+    )
+
+
+@pytest.mark.tier("web")
+@pytest.mark.disruptive
+def test_a_visitor_wakes_a_release_that_was_stopped(host, site, visitor):
+    host.check_output(f"systemctl stop {unit_of(host, site)}")
+    assert visitor.get("/healthz").status_code == 200
+    assert unit_of(host, site)
