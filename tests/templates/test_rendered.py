@@ -375,7 +375,7 @@ def units(text: str) -> list[tuple[str, str, str]]:
     ],
 )
 def test_the_application_and_its_cache_run_in_a_sandbox(rendered: Rendered, key: str, value: str) -> None:
-    for label, text in rendered.files(r"^/etc/systemd/system/[^/]+\.service$"):
+    for label, text in rendered.files(r"^/etc/systemd/system/[^/]+(@|-cache)\.service$"):
         assert ("Service", key, value) in units(text), label
 
 
