@@ -15,18 +15,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.slipway.django.plugins.module_utils.release import (
+from ansible_collections.slipway.django.plugins.module_utils.release_records import (
     FAILED,
     LIVE,
     RETIRED,
     Layout,
     ReleaseError,
     list_releases,
-    prune_pool,
     set_state,
     site_lock,
     wanted_release,
 )
+from ansible_collections.slipway.django.plugins.module_utils.release_static import prune_pool
 
 Run = Callable[[Sequence[str]], tuple[int, str]]
 

@@ -6,7 +6,9 @@ import dataclasses
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.slipway.django.plugins.module_utils.release import Layout, ReleaseError, Request, build, look
+from ansible_collections.slipway.django.plugins.module_utils.release import build, look
+from ansible_collections.slipway.django.plugins.module_utils.release_records import Layout, ReleaseError
+from ansible_collections.slipway.django.plugins.module_utils.release_request import Request
 
 DOCUMENTATION = """
 module: release

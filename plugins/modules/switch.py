@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.slipway.django.plugins.module_utils.release import Layout, ReleaseError
+from ansible_collections.slipway.django.plugins.module_utils.release_records import Layout, ReleaseError
 from ansible_collections.slipway.django.plugins.module_utils.switch import Switch, summary
 
 DOCUMENTATION = """

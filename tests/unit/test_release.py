@@ -18,8 +18,14 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.slipway.django.plugins.module_utils import release
-from ansible_collections.slipway.django.plugins.module_utils.release import (
+from ansible_collections.slipway.django.plugins.module_utils import (
+    release,
+    release_build,
+    release_records,
+    release_request,
+    release_static,
+)
+from ansible_collections.slipway.django.plugins.module_utils.release_records import (
     BUILDING,
     FAILED,
     LIVE,
@@ -27,8 +33,8 @@ from ansible_collections.slipway.django.plugins.module_utils.release import (
     RETIRED,
     Layout,
     ReleaseError,
-    Request,
 )
+from ansible_collections.slipway.django.plugins.module_utils.release_request import Request
 
 STYLE = "body { color: black; }\n" * 100
 
@@ -70,7 +76,7 @@ class Host:
 
     def program(
         self,
-        build: release.Build,
+        build: release_build.Build,
         arguments: Sequence[str],
         account: str,
         environment: Mapping[str, str],
@@ -132,10 +138,10 @@ class Host:
         return plan.due, name
 
     def manifest(self, name: str) -> dict[str, Any]:
-        return release.read_manifest(self.layout.releases / name)
+        return release_records.read_manifest(self.layout.releases / name)
 
     def states(self) -> list[str]:
-        return [str(item["state"]) for item in release.list_releases(self.layout)]
+        return [str(item["state"]) for item in release_records.list_releases(self.layout)]
 
 
 @pytest.fixture
@@ -150,18 +156,18 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     vars(brotli)["compress"] = lambda data, quality: zlib.compress(data)
     monkeypatch.setitem(sys.modules, "brotli", brotli)
 
-    def program(self: release.Build, *arguments: Any, **more: Any) -> None:
+    def program(self: release_build.Build, *arguments: Any, **more: Any) -> None:
         made.program(self, *arguments, **more)
 
-    original = release.Build.__init__
+    original = release_build.Build.__init__
 
-    def named(self: release.Build, *arguments: Any) -> None:
+    def named(self: release_build.Build, *arguments: Any) -> None:
         original(self, *arguments)
         self.id = f"20261122T0315{next(seconds):02d}Z-{self.request.revision}"
         self.directory = self.layout.releases / self.id
 
-    monkeypatch.setattr(release.Build, "_program", program)
-    monkeypatch.setattr(release.Build, "__init__", named)
+    monkeypatch.setattr(release_build.Build, "_program", program)
+    monkeypatch.setattr(release_build.Build, "__init__", named)
     return made
 
 
@@ -303,13 +309,13 @@ def test_looking_changes_nothing(host: Host) -> None:
 def test_going_back_to_what_an_old_release_was_made_of_builds_nothing(host: Host) -> None:
     _, first = host.build()
     _, second = host.build(source_digest="source-2")
-    release.set_state(host.layout.releases / first, RETIRED)
-    release.set_state(host.layout.releases / second, LIVE)
+    release_records.set_state(host.layout.releases / first, RETIRED)
+    release_records.set_state(host.layout.releases / second, LIVE)
 
     assert host.build() == (True, first)
 
     assert host.calls == []
-    wanted = release.wanted_release(host.layout)
+    wanted = release_records.wanted_release(host.layout)
     assert wanted is not None
     assert wanted["id"] == first
 
@@ -317,13 +323,13 @@ def test_going_back_to_what_an_old_release_was_made_of_builds_nothing(host: Host
 def test_a_release_that_was_ready_and_is_not_wanted_any_more_is_passed_over(host: Host) -> None:
     """A run died before its switch, and the operator went back: the forgotten release must not be started."""
     _, live = host.build()
-    release.set_state(host.layout.releases / live, LIVE)
+    release_records.set_state(host.layout.releases / live, LIVE)
     _, forgotten = host.build(source_digest="source-2")
     assert release.look(host.request(), host.layout).due
 
     assert host.build() == (True, live)
 
-    wanted = release.wanted_release(host.layout)
+    wanted = release_records.wanted_release(host.layout)
     assert wanted is not None
     assert wanted["id"] == live
     assert host.manifest(forgotten)["state"] == RETIRED
@@ -341,7 +347,7 @@ def refused_at(step: str) -> Callable[[Call], str | None]:
 @pytest.mark.parametrize("step", ["sync", "collectstatic", "check", "migrate"])
 def test_a_release_that_fails_is_marked_and_the_message_says_where_and_what_serves(host: Host, step: str) -> None:
     _, live = host.build()
-    release.set_state(host.layout.releases / live, LIVE)
+    release_records.set_state(host.layout.releases / live, LIVE)
     host.layout.current.symlink_to(f"releases/{live}")
     host.refuse = refused_at(step)
 
@@ -352,10 +358,10 @@ def test_a_release_that_fails_is_marked_and_the_message_says_where_and_what_serv
     assert f"'{step}'" in message
     assert "boom" in message
     assert f"{live} keeps serving." in message
-    failed = release.list_releases(host.layout)[-1]
+    failed = release_records.list_releases(host.layout)[-1]
     assert failed["state"] == FAILED
     assert "boom" in failed["reason"]
-    wanted = release.wanted_release(host.layout)
+    wanted = release_records.wanted_release(host.layout)
     assert wanted is not None
     assert wanted["id"] == live
     assert host.layout.current.resolve().name == live
@@ -449,7 +455,7 @@ def test_a_build_that_was_killed_is_marked_by_the_next_which_builds_anew(host: H
     assert changed
     assert host.states() == [FAILED, READY]
     assert host.manifest(name)["state"] == READY
-    assert "killed" in release.list_releases(host.layout)[0]["reason"]
+    assert "killed" in release_records.list_releases(host.layout)[0]["reason"]
 
 
 @pytest.mark.parametrize("record", [None, "", "{", "[]", '{"id": "x"}'])
@@ -461,13 +467,13 @@ def test_a_release_whose_record_cannot_be_read_counts_as_failed(host: Host, reco
     else:
         path.write_text(record)
     assert host.states() == [FAILED]
-    assert release.wanted_release(host.layout) is None
+    assert release_records.wanted_release(host.layout) is None
     assert host.build()[0]
 
 
 def test_a_second_run_at_the_same_time_is_refused_and_told_who_is_at_work(host: Host) -> None:
     with (
-        release.site_lock(host.layout),
+        release_records.site_lock(host.layout),
         pytest.raises(ReleaseError, match=f"Another run holds the site shop since .*{os.getpid()}"),
     ):
         host.build()
@@ -477,7 +483,7 @@ def test_a_second_run_at_the_same_time_is_refused_and_told_who_is_at_work(host: 
 def test_the_lock_of_a_killed_run_is_free(host: Host) -> None:
     child = os.fork()
     if child == 0:
-        with release.site_lock(host.layout):
+        with release_records.site_lock(host.layout):
             os._exit(9)
     os.waitpid(child, 0)
     assert host.build()[0]
@@ -488,7 +494,7 @@ def test_what_is_no_release_is_not_taken_for_one(host: Host) -> None:
     (host.layout.releases / "backup").mkdir()
     (host.layout.releases / "20261122T031500Z-abc").symlink_to("/")
     (host.layout.releases / "20261122T031500Z-file").write_text("x")
-    assert release.list_releases(host.layout) == []
+    assert release_records.list_releases(host.layout) == []
 
 
 # -- secrets ---------------------------------------------------------------------------------------------------------
@@ -553,7 +559,7 @@ def test_the_environment_file_holds_settings_and_the_releases_name(host: Host) -
 )
 def test_a_value_reaches_the_application_as_it_was_written(value: str, written: str) -> None:
     """systemd.exec(5), EnvironmentFile=: in double quotes a backslash escapes these four characters."""
-    assert release.quote_environment({"NAME": value}) == f"NAME={written}\n"
+    assert release_request.quote_environment({"NAME": value}) == f"NAME={written}\n"
 
 
 # -- compressed files --------------------------------------------------------------------------------------------------
@@ -598,12 +604,12 @@ def test_files_with_a_hash_in_their_name_outlive_their_release(host: Host) -> No
     pool = host.layout.static_pool
     assert (pool / "app.0123456789ab.css").read_text() == STYLE
     assert not (pool / "app.css").exists()
-    release.prune_pool(host.layout)
+    release_static.prune_pool(host.layout)
     assert (pool / "app.0123456789ab.css").exists()
     for path in sorted((host.layout.releases / first).rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
     (host.layout.releases / first).rmdir()
-    release.prune_pool(host.layout)
+    release_static.prune_pool(host.layout)
     assert not (pool / "app.0123456789ab.css").exists()
 
 
@@ -615,7 +621,7 @@ def test_what_goes_wrong_in_another_account_is_told(host: Host) -> None:
         raise ValueError("the disk is made of cheese")
 
     with pytest.raises(ReleaseError, match="As shop: ValueError: the disk is made of cheese"):
-        release.as_user("shop", work)
+        release_build.as_user("shop", work)
 
 
 def test_a_plan_says_which_inputs_changed(host: Host) -> None:
@@ -629,6 +635,6 @@ def test_a_plan_says_which_inputs_changed(host: Host) -> None:
 
 def test_a_plan_that_does_nothing_shows_nothing(host: Host) -> None:
     host.build()
-    set_live = release.wanted_release(host.layout)
+    set_live = release_records.wanted_release(host.layout)
     assert set_live is not None
     assert release.look(host.request(), host.layout).diff == ()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.slipway.django.plugins.module_utils import release
-from ansible_collections.slipway.django.plugins.module_utils.release import FAILED, LIVE, READY, RETIRED, Layout
+from ansible_collections.slipway.django.plugins.module_utils import release_records
+from ansible_collections.slipway.django.plugins.module_utils.release_records import FAILED, LIVE, READY, RETIRED, Layout
 from ansible_collections.slipway.django.plugins.module_utils.switch import Switch, run_command, summary
 
 OLD, NEW = "20261122T031500Z-aaaaaaaaaaaa", "20261122T041500Z-bbbbbbbbbbbb"
@@ -99,7 +99,7 @@ class Host:
     def release(self, name: str, state: str = READY) -> None:
         place = self.layout.releases / name
         (place / "static").mkdir(parents=True)
-        release.write_manifest(
+        release_records.write_manifest(
             place, {"id": name, "state": state, "ready_at": f"2000 {name}", f"{state}_at": f"2000 {name}"}
         )
 
@@ -115,7 +115,7 @@ class Host:
         return f"shop@{name}.service"
 
     def states(self) -> dict[str, str]:
-        return {item["id"]: item["state"] for item in release.list_releases(self.layout)}
+        return {item["id"]: item["state"] for item in release_records.list_releases(self.layout)}
 
     def changes(self) -> list[str]:
         return [
@@ -190,20 +190,20 @@ def test_looking_changes_nothing(serving: Host) -> None:
 
 def test_going_back_is_the_same_switch(serving: Host) -> None:
     serving.converge()
-    release.set_state(serving.layout.releases / OLD, READY)
+    release_records.set_state(serving.layout.releases / OLD, READY)
     assert serving.converge()
     serving.assert_serves_alone(OLD)
     assert serving.systemd.fewest_serving >= 1
 
 
 def test_without_a_release_the_playbook_to_run_is_named(host: Host) -> None:
-    with pytest.raises(release.ReleaseError, match=r"playbooks/deploy\.yml"):
+    with pytest.raises(release_records.ReleaseError, match=r"playbooks/deploy\.yml"):
         host.converge()
     assert host.changes() == []
 
 
 def test_a_release_that_failed_is_never_started(serving: Host) -> None:
-    release.set_state(serving.layout.releases / NEW, FAILED)
+    release_records.set_state(serving.layout.releases / NEW, FAILED)
     assert not serving.converge()
     serving.assert_serves_alone(OLD)
 
@@ -269,7 +269,7 @@ def test_new_configuration_restarts_the_release_once(serving: Host) -> None:
 def test_a_release_whose_self_test_fails_is_stopped_and_the_old_one_keeps_serving(serving: Host) -> None:
     serving.systemd.broken.add(serving.unit(NEW))
 
-    with pytest.raises(release.ReleaseError) as refused:
+    with pytest.raises(release_records.ReleaseError) as refused:
         serving.converge()
 
     serving.assert_serves_alone(OLD)
@@ -283,7 +283,7 @@ def test_a_release_whose_self_test_fails_is_stopped_and_the_old_one_keeps_servin
 
 def test_after_a_refusal_the_next_run_has_nothing_to_do(serving: Host) -> None:
     serving.systemd.broken.add(serving.unit(NEW))
-    with pytest.raises(release.ReleaseError):
+    with pytest.raises(release_records.ReleaseError):
         serving.converge()
     assert not serving.converge()
     serving.assert_serves_alone(OLD)
@@ -292,7 +292,7 @@ def test_after_a_refusal_the_next_run_has_nothing_to_do(serving: Host) -> None:
 def test_a_first_release_that_does_not_start_says_that_none_serves(host: Host) -> None:
     host.release(OLD)
     host.systemd.broken.add(host.unit(OLD))
-    with pytest.raises(release.ReleaseError, match="No release serves"):
+    with pytest.raises(release_records.ReleaseError, match="No release serves"):
         host.converge()
     assert not os.path.lexists(host.layout.current)
 
@@ -344,8 +344,8 @@ def test_a_switch_that_dies_while_it_writes_its_records_is_finished_by_the_next(
 
 def test_a_second_switch_at_the_same_time_is_refused(serving: Host) -> None:
     with (
-        release.site_lock(serving.layout),
-        pytest.raises(release.ReleaseError, match="Another run holds the site shop"),
+        release_records.site_lock(serving.layout),
+        pytest.raises(release_records.ReleaseError, match="Another run holds the site shop"),
     ):
         serving.converge()
     assert serving.systemd.serving() == [serving.unit(OLD)]
@@ -376,7 +376,7 @@ def test_the_release_before_stays_however_few_are_kept(host: Host) -> None:
 
 def test_after_going_back_the_release_that_served_until_now_stays(host: Host) -> None:
     names = many(host, 4)
-    release.set_state(host.layout.releases / names[0], READY)
+    release_records.set_state(host.layout.releases / names[0], READY)
     host.converge(keep=2)
     assert sorted(host.states()) == [names[0], names[-1]]
 

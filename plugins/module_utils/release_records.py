@@ -1,0 +1,147 @@
+"""What a host knows of a site's releases: where they are, their states, their records, and who holds the site.
+
+Pure Python with no Ansible in it. A release is ``/srv/SITE/releases/ID`` with ``app`` (the source), ``project`` (the
+directory of manage.py), ``venv``, ``static``, ``client``, ``environment`` and ``release.json``. Its states:
+
+``building`` -> ``ready`` -> ``live`` -> ``retired``, or ``failed`` from any of the first two.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import fcntl
+import json
+import os
+import pwd
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+BUILDING, READY, LIVE, RETIRED, FAILED = "building", "ready", "live", "retired", "failed"
+RELEASE_ID = re.compile(r"^\d{8}T\d{6}Z-[0-9a-z.]{1,40}$")
+
+
+class ReleaseError(Exception):
+    """A release was refused. The message says at which gate, why, and what serves now."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Where a site's things are on its host; ``root`` lets tests move all of it."""
+
+    site: str
+    root: Path = Path("/")
+
+    @property
+    def home(self) -> Path:
+        return self.root / "srv" / self.site
+
+    @property
+    def releases(self) -> Path:
+        return self.home / "releases"
+
+    @property
+    def static_pool(self) -> Path:
+        """Hashed static files of every kept release, so that a page loaded before a switch still finds its own."""
+        return self.home / "static"
+
+    @property
+    def current(self) -> Path:
+        return self.home / "current"
+
+    @property
+    def credentials(self) -> Path:
+        return self.root / "etc/slipway" / self.site / "credentials"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "var/cache" / self.site
+
+    @property
+    def state(self) -> Path:
+        return self.root / "var/lib" / self.site
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "run/slipway" / f"{self.site}.lock"
+
+
+# -- records -------------------------------------------------------------------------------------------------------
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """The release's record; a directory without a readable one counts as failed."""
+    try:
+        loaded = json.loads((directory / "release.json").read_text())
+    except (OSError, ValueError):
+        loaded = None
+    if not isinstance(loaded, dict) or "state" not in loaded:
+        return {"id": directory.name, "state": FAILED, "inputs": {}, "reason": "its release.json cannot be read"}
+    return loaded
+
+
+def write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
+    """Replace the record atomically."""
+    temporary = directory / ".release.json"
+    temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    temporary.chmod(0o644)
+    temporary.replace(directory / "release.json")
+
+
+def set_state(directory: Path, state: str, **more: Any) -> None:
+    """Move a release to ``state`` and note when."""
+    write_manifest(directory, {**read_manifest(directory), "state": state, f"{state}_at": now(), **more})
+
+
+def list_releases(layout: Layout) -> list[dict[str, Any]]:
+    """All releases of the site, oldest first, each with its record."""
+    if not layout.releases.is_dir():
+        return []
+    found = [
+        path
+        for path in layout.releases.iterdir()
+        if path.is_dir() and not path.is_symlink() and RELEASE_ID.match(path.name)
+    ]
+    return [{**read_manifest(path), "id": path.name} for path in sorted(found)]
+
+
+def wanted_release(layout: Layout) -> dict[str, Any] | None:
+    """The release that should serve: the newest that is ready or live, or None."""
+    candidates = [item for item in list_releases(layout) if item["state"] in (READY, LIVE)]
+    return max(candidates, key=lambda item: (item.get("ready_at", ""), item["id"])) if candidates else None
+
+
+def now() -> str:
+    """UTC time to the microsecond, sortable as text."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def account_of(name: str) -> pwd.struct_passwd:
+    """The account called ``name``; raises ReleaseError with the playbook that makes it."""
+    try:
+        return pwd.getpwnam(name)
+    except KeyError as error:
+        raise ReleaseError(
+            f"The account {name} does not exist on this host. Run playbooks/provision.yml, which makes it."
+        ) from error
+
+
+@contextmanager
+def site_lock(layout: Layout) -> Iterator[None]:
+    """Hold the site against a second build or switch; the kernel frees it when the holder dies."""
+    layout.lock.parent.mkdir(parents=True, exist_ok=True)
+    with layout.lock.open("a+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            stream.seek(0)
+            raise ReleaseError(
+                f"Another run holds the site {layout.site} since {stream.read().strip() or 'just now'}. Wait for it to end and run again."
+            ) from error
+        stream.truncate(0)
+        stream.write(f"{now()} by process {os.getpid()}\n")
+        stream.flush()
+        yield

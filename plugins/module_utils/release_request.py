@@ -1,0 +1,73 @@
+"""What one release is made of, and the hashes by which a run knows whether it is there already."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.slipway.django.plugins.module_utils.release_records import Layout
+
+# Part of what decides whether a release must be built anew: raise it when the build below changes what it makes.
+RECIPE = "2"
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """Everything that makes one release; digests are hex SHA-256 of what the controller sends."""
+
+    site: str
+    source_digest: str
+    client_digest: str
+    revision: str
+    settings: str
+    environment: Mapping[str, str]
+    build_environment: Mapping[str, str]
+    uv_version: str
+    uv_requirements: str
+    gunicorn_requirements: str
+    python: str = "/usr/bin/python3"
+    check_level: str = "WARNING"
+    migrate: bool = True
+    superuser: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    who: str = "unknown"
+    archive: str = ""
+
+
+def quote_environment(values: Mapping[str, str]) -> str:
+    r"""An EnvironmentFile of systemd.exec(5): double-quoted values with ``\ " $ `` and backquote escaped."""
+    lines = []
+    for name, value in sorted(values.items()):
+        escaped = re.sub(r'([\\"$`])', r"\\\1", value)
+        lines.append(f'{name}="{escaped}"')
+    return "\n".join(lines) + "\n"
+
+
+def inputs_of(request: Request, layout: Layout) -> dict[str, str]:
+    """A hash for each thing that decides what a release would be; all equal, equal release."""
+    python = subprocess.run([request.python, "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    credentials = {}
+    if layout.credentials.is_dir():
+        credentials = {path.name: digest_of(path.read_bytes()) for path in layout.credentials.iterdir()}
+    parts: dict[str, Any] = {
+        "the recipe of releases": RECIPE,
+        "the source": request.source_digest,
+        "the client": request.client_digest,
+        "the settings module": request.settings,
+        "the environment": dict(request.environment),
+        "the secrets": credentials,
+        "the pinned Gunicorn": request.gunicorn_requirements,
+        "the host's Python": python,
+        "the check level": request.check_level,
+        "the first superuser": request.superuser.get("username", ""),
+    }
+    return {name: digest_of(json.dumps(value, sort_keys=True).encode()) for name, value in parts.items()}
+
+
+def digest_of(content: bytes) -> str:
+    """Hex SHA-256."""
+    return hashlib.sha256(content).hexdigest()
