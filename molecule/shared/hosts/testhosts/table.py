@@ -55,6 +55,8 @@ HOSTS: Mapping[str, Host] = {
         Host("db1", 33, "bookworm"),
         # bench/: a fresh one for each measurement
         Host("bench", 40, "trixie"),
+        # workers, jobs, media and maintenance
+        Host("back13", 53, "trixie"),
     )
 }
 
