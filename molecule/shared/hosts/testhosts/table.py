@@ -53,6 +53,8 @@ HOSTS: Mapping[str, Host] = {
         Host("web1", 31, "trixie"),
         Host("app1", 32, "trixie"),
         Host("db1", 33, "bookworm"),
+        # molecule/releases: drills with releases, good and broken ones
+        Host("rel13", 55, "trixie"),
         # bench/: a fresh one for each measurement
         Host("bench", 40, "trixie"),
         # workers, jobs, media and maintenance
