@@ -49,10 +49,11 @@ HOSTS: Mapping[str, Host] = {
         # molecule/default: the whole site on one host, once for each Debian
         Host("deb12", 21, "bookworm"),
         Host("deb13", 22, "trixie"),
-        # molecule/tiers: one site on three hosts
+        # molecule/tiers: one site on four hosts
         Host("web1", 31, "trixie"),
         Host("app1", 32, "trixie"),
         Host("db1", 33, "bookworm"),
+        Host("app2", 34, "bookworm"),
         # molecule/releases: drills with releases, good and broken ones
         Host("rel13", 55, "trixie"),
         # bench/: a fresh one for each measurement
