@@ -56,6 +56,8 @@ HOSTS: Mapping[str, Host] = {
         Host("app2", 34, "bookworm"),
         # molecule/releases: drills with releases, good and broken ones
         Host("rel13", 55, "trixie"),
+        # sources: strangers' apps from git, PyPI and plain directories
+        Host("src13", 51, "trixie"),
         # bench/: a fresh one for each measurement
         Host("bench", 40, "trixie"),
         # workers, jobs, media and maintenance
