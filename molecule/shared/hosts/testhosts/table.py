@@ -62,6 +62,8 @@ HOSTS: Mapping[str, Host] = {
         Host("bench", 40, "trixie"),
         # workers, jobs, media and maintenance
         Host("back13", 53, "trixie"),
+        # migrations: plan, dump, locks
+        Host("mig13", 52, "trixie"),
     )
 }
 
