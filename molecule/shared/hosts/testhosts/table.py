@@ -60,6 +60,9 @@ HOSTS: Mapping[str, Host] = {
         Host("src13", 51, "trixie"),
         # bench/: a fresh one for each measurement
         Host("bench", 40, "trixie"),
+        # what a cold run costs, and a stranger's applications
+        Host("left13", 56, "trixie"),
+        Host("str13", 57, "trixie"),
         # workers, jobs, media and maintenance
         Host("back13", 53, "trixie"),
         # migrations: plan, dump, locks
