@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import getpass
-import platform
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.slipway.django.plugins.plugin_utils.controller import holder, is_dead
 from ansible_collections.slipway.django.plugins.plugin_utils.source import Source, SourceError
 
 
@@ -33,11 +32,14 @@ class ActionModule(ActionBase):
             client = Source.at(client_path) if client_path else None
         except SourceError as error:
             raise AnsibleActionFail(str(error)) from error
+        run = holder()
         arguments |= {
             "source_digest": source.digest,
             "client_digest": client.digest if client else "",
             "revision": source.revision,
-            "who": f"{getpass.getuser()}@{platform.node()}",
+            "who": run["owner"],
+            "insist": run["verb"] != "site",
+            "holder": run,
         }
         looked = self._module(arguments, variables)
         if looked.get("failed") or not looked.get("changed") or self._task.check_mode:
@@ -48,7 +50,11 @@ class ActionModule(ActionBase):
             Source.pack(archive, {"app": source} | ({"client": client} if client else {}))
             self._transfer_file(str(archive), remote)
         try:
-            return self._module({**arguments, "archive": remote}, variables)
+            arguments["archive"] = remote
+            built = self._module(arguments, variables)
+            if built.get("failed") and is_dead(built.get("busy") or {}):
+                built = self._module({**arguments, "dead": built["busy"]["run"]}, variables)
+            return built
         finally:
             self._remove_tmp_path(self._connection._shell.tmpdir)
 

@@ -6,15 +6,18 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.slipway.django.plugins.module_utils import release_audit
 from ansible_collections.slipway.django.plugins.module_utils.release_build import Build
+from ansible_collections.slipway.django.plugins.module_utils.release_lock import Holder, drop, hold, seconds_since
 from ansible_collections.slipway.django.plugins.module_utils.release_records import (
     LIVE,
     READY,
     RETIRED,
     Layout,
+    ReleaseError,
+    gate_of,
     list_releases,
     set_state,
-    site_lock,
     wanted_release,
 )
 from ansible_collections.slipway.django.plugins.module_utils.release_request import Request, inputs_of
@@ -32,6 +35,7 @@ class Plan:
     inputs: Mapping[str, str]
     due: bool
     diff: tuple[dict[str, str], ...] = ()
+    warning: str = ""
 
 
 def look(request: Request, layout: Layout) -> Plan:
@@ -46,6 +50,13 @@ def look(request: Request, layout: Layout) -> Plan:
     if not fitting:
         return Plan("", "", inputs, due=True, diff=explain(wanted, inputs, f"a new release of {request.revision}"))
     best = max(fitting, key=lambda item: ((RETIRED, READY, LIVE).index(item["state"]), item["id"]))
+    if wanted is not None and best["state"] == RETIRED and best.get("taken_back_at") and not request.insist:
+        told = (
+            f"Release {best['id']} is what the inventory asks for, but {best.get('taken_back_by', 'somebody')} took it back at "
+            f"{best['taken_back_at'][:19]} UTC; {wanted['id']} keeps serving. "
+            "Change the source, or run playbooks/deploy.yml to bring it back."
+        )
+        return Plan(wanted["id"], wanted["state"], inputs, due=False, warning=told)
     due = wanted is None or wanted["id"] != best["id"]
     return Plan(best["id"], best["state"], inputs, due=due, diff=explain(wanted, inputs, best["id"]) if due else ())
 
@@ -62,18 +73,42 @@ def explain(wanted: Mapping[str, Any] | None, inputs: Mapping[str, str], goal: s
     return ({"before_header": "release", "after_header": "release", "before": before, "after": after},)
 
 
-def build(request: Request, layout: Layout) -> tuple[Plan, str, dict[str, float]]:
-    """Make sure the wanted release is ready or live; returns (what was found, id, seconds per step)."""
-    with site_lock(layout):
-        plan = look(request, layout)
-        if not plan.due:
-            return plan, plan.release, {}
-        if plan.state == RETIRED:
-            set_state(layout.releases / plan.release, READY)
-        work = None if plan.release else Build(request, layout, plan.inputs)
-        release = work.run() if work else plan.release
-        # A run may have died between its build and its switch: what it left ready must not overtake what is wanted now.
-        for item in list_releases(layout):
-            if item["state"] == READY and item["id"] != release:
-                set_state(layout.releases / item["id"], RETIRED)
-        return plan, release, work.timings if work else {}
+def build(
+    request: Request, layout: Layout, holder: Holder | None = None, dead: str = ""
+) -> tuple[Plan, str, dict[str, float]]:
+    """Make sure the wanted release is ready or live; returns (what was found, id, seconds per step).
+
+    The site stays held by ``holder`` for the switch that follows; a refusal ends the hold. Raises ReleaseError.
+    """
+    holder = holder or Holder()
+    with hold(layout, holder, dead=dead) as held:
+        try:
+            return _build(request, layout)
+        except ReleaseError as error:
+            entry = {
+                "who": holder.owner,
+                "verb": holder.verb,
+                "release": request.revision,
+                "result": "refused",
+                "gate": gate_of(str(error)),
+                "reason": str(error)[:500],
+                "seconds": round(seconds_since(held["since"]), 1),
+            }
+            release_audit.append(layout, entry)
+            drop(layout, holder)
+            raise
+
+
+def _build(request: Request, layout: Layout) -> tuple[Plan, str, dict[str, float]]:
+    plan = look(request, layout)
+    if not plan.due:
+        return plan, plan.release, {}
+    if plan.state == RETIRED:
+        set_state(layout.releases / plan.release, READY, taken_back_at="")
+    work = None if plan.release else Build(request, layout, plan.inputs)
+    release = work.run() if work else plan.release
+    # A run may have died between its build and its switch: what it left ready must not overtake what is wanted now.
+    for item in list_releases(layout):
+        if item["state"] == READY and item["id"] != release:
+            set_state(layout.releases / item["id"], RETIRED)
+    return plan, release, work.timings if work else {}

@@ -12,9 +12,9 @@ import dataclasses
 import datetime
 import fcntl
 import json
-import os
 import pwd
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +26,12 @@ RELEASE_ID = re.compile(r"^\d{8}T\d{6}Z-[0-9a-z.]{1,40}$")
 
 class ReleaseError(Exception):
     """A release was refused. The message says at which gate, why, and what serves now."""
+
+
+def gate_of(message: str) -> str:
+    """The gate that a refusal names, or nothing."""
+    found = re.search(r"at the gate '([a-z]+)'", message)
+    return found.group(1) if found else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +73,19 @@ class Layout:
     @property
     def lock(self) -> Path:
         return self.root / "run/slipway" / f"{self.site}.lock"
+
+    @property
+    def records(self) -> Path:
+        """What the application must not be able to change: who holds the site, and the audit trail."""
+        return self.root / "var/lib/slipway.d/sites" / self.site
+
+    @property
+    def lock_record(self) -> Path:
+        return self.records / "lock.json"
+
+    @property
+    def audit(self) -> Path:
+        return self.records / "audit.jsonl"
 
 
 # -- records -------------------------------------------------------------------------------------------------------
@@ -130,18 +149,20 @@ def account_of(name: str) -> pwd.struct_passwd:
 
 
 @contextmanager
-def site_lock(layout: Layout) -> Iterator[None]:
-    """Hold the site against a second build or switch; the kernel frees it when the holder dies."""
+def site_lock(layout: Layout, patience: float = 0) -> Iterator[None]:
+    """Hold the site against a second process on this host; the kernel frees it when the holder dies.
+
+    Raises BlockingIOError when another process still holds it after ``patience`` seconds.
+    """
     layout.lock.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + patience
     with layout.lock.open("a+") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            stream.seek(0)
-            raise ReleaseError(
-                f"Another run holds the site {layout.site} since {stream.read().strip() or 'just now'}. Wait for it to end and run again."
-            ) from error
-        stream.truncate(0)
-        stream.write(f"{now()} by process {os.getpid()}\n")
-        stream.flush()
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(0.2)
         yield

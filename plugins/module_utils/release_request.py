@@ -35,6 +35,8 @@ class Request:
     migrate: bool = True
     superuser: Mapping[str, str] = dataclasses.field(default_factory=dict)
     who: str = "unknown"
+    # Whether a release that somebody took back may serve again.
+    insist: bool = False
     archive: str = ""
 
 

@@ -18,13 +18,16 @@ from typing import Any
 from ansible_collections.slipway.django.plugins.module_utils.release_records import (
     FAILED,
     LIVE,
+    READY,
     RETIRED,
     Layout,
     ReleaseError,
     list_releases,
+    now,
+    read_manifest,
     set_state,
-    site_lock,
     wanted_release,
+    write_manifest,
 )
 from ansible_collections.slipway.django.plugins.module_utils.release_static import prune_pool
 
@@ -47,20 +50,39 @@ def run_command(arguments: Sequence[str]) -> tuple[int, str]:
 
 @dataclasses.dataclass(frozen=True)
 class Situation:
-    """What runs and what should: ids, and why a switch or a restart is due (empty when nothing is)."""
+    """What runs and what should: ids, and why a switch or a restart is due (empty when nothing is).
+
+    ``fresh`` is whether the wanted release has not served yet, or not since another one took its place.
+    """
 
     wanted: str
     running: tuple[str, ...]
     reasons: tuple[str, ...]
+    fresh: bool = False
 
 
 class Switch:
-    """One site's switch; ``configuration`` are files whose change makes a restart due."""
+    """One site's switch, used by who holds the site.
 
-    def __init__(self, layout: Layout, configuration: Sequence[str], *, keep: int = 5, run: Run = run_command) -> None:
+    ``configuration`` are files whose change makes a restart due. ``judge`` is asked about a release before it may serve and
+    raises ReleaseError. ``proving`` is whether somebody will ask from outside and call :meth:`confirm` or :meth:`put_back`.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        configuration: Sequence[str | Path],
+        *,
+        keep: int = 5,
+        judge: Callable[[str], None] | None = None,
+        proving: bool = False,
+        run: Run = run_command,
+    ) -> None:
         self.layout = layout
         self.configuration = [Path(path) for path in configuration]
         self.keep = keep
+        self.judge = judge
+        self.proving = proving
         self._run = run
 
     def unit(self, release: str) -> str:
@@ -109,6 +131,8 @@ class Switch:
             reasons.append("its units or Gunicorn's configuration changed")
         if wanted["state"] != LIVE:
             reasons.append(f"{release} is not marked live")
+        elif self.proving and not wanted.get("proven_at"):
+            reasons.append(f"{release} has not been proven from outside")
         others = [name for name in running if name != release]
         if others:
             reasons.append(f"{', '.join(others)} still runs")
@@ -116,32 +140,79 @@ class Switch:
             reasons.append("current points elsewhere")
         if self._run(["systemctl", "is-enabled", "--quiet", self.unit(release)])[0] != 0:
             reasons.append(f"{release} would not start at boot")
-        return Situation(release, tuple(running), tuple(reasons))
+        return Situation(release, tuple(running), tuple(reasons), fresh=wanted["state"] != LIVE)
 
     # -- doing -----------------------------------------------------------------------------------------------------
 
     def converge(self) -> tuple[bool, Situation]:
         """Make the wanted release serve alone; raises ReleaseError with the previous one still serving."""
-        with site_lock(self.layout):
-            situation = self.look()
-            if not situation.wanted:
-                raise ReleaseError("No release is ready on this host. Run playbooks/deploy.yml, which builds one.")
-            if not situation.reasons:
-                return False, situation
-            self._start(situation)
-            self._point_current(situation.wanted)
-            self._run(["systemctl", "enable", "--quiet", self.unit(situation.wanted)])
-            for release in situation.running:
-                if release != situation.wanted:
-                    self._retire(release)
-            for item in list_releases(self.layout):
-                if item["state"] == LIVE and item["id"] != situation.wanted:
-                    # Also when it died and nothing lists it any more: at the next boot it would be back.
-                    self._run(["systemctl", "disable", "--quiet", self.unit(item["id"])])
-                    set_state(self.layout.releases / item["id"], RETIRED)
-            set_state(self.layout.releases / situation.wanted, LIVE)
-            self._prune(situation.wanted)
-            return True, situation
+        situation = self.look()
+        if not situation.wanted:
+            raise ReleaseError("No release is ready on this host. Run playbooks/deploy.yml, which builds one.")
+        if not situation.reasons:
+            return False, situation
+        place = self.layout.releases / situation.wanted
+        if situation.fresh:
+            if self.judge is not None and not self._active(situation.wanted):
+                self._ask_the_judge(self.judge, situation)
+            # Written before anything moves, so that a run that is killed on the way leaves a release to go back to.
+            serving = [item["id"] for item in list_releases(self.layout) if item["state"] == LIVE]
+            known = {key: value for key, value in read_manifest(place).items() if key != "proven_at"}
+            write_manifest(place, {**known, **({"previous": serving[-1]} if serving else {})})
+        self._start(situation)
+        self._point_current(situation.wanted)
+        self._run(["systemctl", "enable", "--quiet", self.unit(situation.wanted)])
+        for release in situation.running:
+            if release != situation.wanted:
+                self._retire(release)
+        for item in list_releases(self.layout):
+            if item["state"] == LIVE and item["id"] != situation.wanted:
+                # Also when it died and nothing lists it any more: at the next boot it would be back.
+                self._run(["systemctl", "disable", "--quiet", self.unit(item["id"])])
+                set_state(self.layout.releases / item["id"], RETIRED)
+        if situation.fresh:
+            set_state(place, LIVE)
+        self._prune(situation.wanted)
+        return True, situation
+
+    def confirm(self, release: str) -> None:
+        """Note that the release was seen from outside: it is one to go back to."""
+        place = self.layout.releases / release
+        write_manifest(place, {**read_manifest(place), "proven_at": now()})
+
+    def put_back(self, release: str, gate: str, reason: str) -> str:
+        """Let the previous release serve again instead of one that failed its proof; returns what to tell the operator."""
+        place = self.layout.releases / release
+        previous = str(read_manifest(place).get("previous", ""))
+        journal = self.journal(release)
+        set_state(place, FAILED, gate=gate, reason=reason[:4000])
+        told = f"Its last journal lines:\n{journal}\nIt is marked failed. "
+        there = self.layout.releases / previous / "release.json"
+        if not previous or not there.is_file() or read_manifest(there.parent)["state"] != RETIRED:
+            self._run(["systemctl", "disable", "--quiet", self.unit(release)])
+            self._run(["systemctl", "stop", self.unit(release)])
+            return told + "There is no release to go back to: none serves."
+        set_state(there.parent, READY)
+        Switch(self.layout, self.configuration, keep=self.keep, run=self._run).converge()
+        self.confirm(previous)
+        return told + f"{previous} was put back and serves."
+
+    def journal(self, release: str, lines: int = 40) -> str:
+        """The last lines that a release wrote."""
+        unit = self.unit(release)
+        return self._run(["journalctl", "--no-pager", f"--lines={lines}", "--output=cat", f"--unit={unit}"])[1]
+
+    def _ask_the_judge(self, judge: Callable[[str], None], situation: Situation) -> None:
+        try:
+            judge(situation.wanted)
+        except ReleaseError as error:
+            set_state(self.layout.releases / situation.wanted, FAILED, gate="candidate", reason=str(error)[:4000])
+            raise ReleaseError(f"{error}\nIt is marked failed. {self._standing(situation)}") from error
+
+    def _standing(self, situation: Situation) -> str:
+        """Who serves now."""
+        others = [name for name in situation.running if name != situation.wanted and self._active(name)]
+        return f"{', '.join(others)} keeps serving." if others else "No release serves."
 
     def _start(self, situation: Situation) -> None:
         """Start the wanted instance beside the others; its self-test decides whether it may serve."""
@@ -156,7 +227,7 @@ class Switch:
         status, output = self._run(["systemctl", verb, unit])
         if status == 0 and self._active(situation.wanted):
             return
-        journal = self._run(["journalctl", "--no-pager", "--lines=40", "--output=cat", f"--unit={unit}"])[1]
+        journal = self.journal(situation.wanted)
         if verb == "restart":
             raise ReleaseError(
                 f"Release {situation.wanted} did not come back after its units or Gunicorn's configuration changed.\n{output}\n"
@@ -164,18 +235,19 @@ class Switch:
             )
         self._run(["systemctl", "stop", unit])
         self._run(["systemctl", "reset-failed", unit])
-        others = [name for name in situation.running if name != situation.wanted and self._active(name)]
-        set_state(self.layout.releases / situation.wanted, FAILED, reason=f"it did not start: {output}")
-        standing = f"{', '.join(others)} keeps serving." if others else "No release serves."
+        set_state(self.layout.releases / situation.wanted, FAILED, gate="switch", reason=f"it did not start: {output}")
         raise ReleaseError(
-            f"Release {situation.wanted} was refused at the gate 'start': its self-test did not pass.\n{output}\n"
-            f"Its last journal lines:\n{journal}\nIt is marked failed and stopped. {standing}"
+            f"Release {situation.wanted} was refused at the gate 'switch': its self-test did not pass.\n{output}\n"
+            f"Its last journal lines:\n{journal}\nIt is marked failed and stopped. {self._standing(situation)}"
         )
 
     def _point_current(self, release: str) -> None:
         temporary = self.layout.home / f".current-{os.getpid()}"
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(f"releases/{release}")
+        if self.layout.current.is_dir() and not self.layout.current.is_symlink():
+            # Somebody's hand put a directory there: it is kept under another name.
+            self.layout.current.rename(self.layout.home / f"current.found-{now()}")
         temporary.replace(self.layout.current)
 
     def _retire(self, release: str) -> None:
@@ -214,5 +286,6 @@ def summary(situation: Situation) -> dict[str, Any]:
         "release": situation.wanted,
         "running": list(situation.running),
         "reasons": list(situation.reasons),
+        "fresh": situation.fresh,
         "diff": diff,
     }

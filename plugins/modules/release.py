@@ -7,6 +7,7 @@ import dataclasses
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.slipway.django.plugins.module_utils.release import build, look
+from ansible_collections.slipway.django.plugins.module_utils.release_lock import Busy, Holder
 from ansible_collections.slipway.django.plugins.module_utils.release_records import Layout, ReleaseError
 from ansible_collections.slipway.django.plugins.module_utils.release_request import Request
 
@@ -125,6 +126,9 @@ def main() -> None:
                 },
             },
             "who": {"type": "str", "default": "unknown"},
+            "insist": {"type": "bool", "default": False},
+            "holder": {"type": "dict", "default": {}},
+            "dead": {"type": "str", "default": ""},
             "archive": {"type": "path", "default": ""},
         },
         supports_check_mode=True,
@@ -138,10 +142,14 @@ def main() -> None:
     try:
         if not request.archive:
             plan = look(request, layout)
+            if plan.warning:
+                module.warn(plan.warning)
             facts = {"slipway_releases": {request.site: plan.release}}
             shown = list(plan.diff)
             module.exit_json(changed=plan.due, release=plan.release, state=plan.state, diff=shown, ansible_facts=facts)
-        plan, release, timings = build(request, layout)
+        plan, release, timings = build(request, layout, Holder(**module.params["holder"]), module.params["dead"])
+    except Busy as error:
+        module.fail_json(msg=str(error), busy=error.record)
     except ReleaseError as error:
         module.fail_json(msg=str(error))
     facts = {"slipway_releases": {request.site: release}}

@@ -1,18 +1,36 @@
-"""Ansible module around module_utils/switch.py."""
+"""Ansible module around module_utils/switch.py; the action plugin of the same name asks for the proof from outside."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.slipway.django.plugins.module_utils.release_records import Layout, ReleaseError
-from ansible_collections.slipway.django.plugins.module_utils.switch import Switch, summary
+from ansible_collections.slipway.django.plugins.module_utils import release_audit
+from ansible_collections.slipway.django.plugins.module_utils.candidate import TIMES, Candidate, Question
+from ansible_collections.slipway.django.plugins.module_utils.release_command import run_in_release
+from ansible_collections.slipway.django.plugins.module_utils.release_lock import (
+    Busy,
+    Holder,
+    drop,
+    hold,
+    read_lock,
+    seconds_since,
+)
+from ansible_collections.slipway.django.plugins.module_utils.release_records import Layout, ReleaseError, gate_of
+from ansible_collections.slipway.django.plugins.module_utils.switch import Switch, run_command, summary
 
 DOCUMENTATION = """
 module: switch
 short_description: Put the wanted release in front of the users
 description:
-  - Starts the newest ready release beside the one that serves, on the same listening socket; when its self-test passes, the
-    old one drains and ends. A release that does not pass is stopped and marked failed, and the old one keeps serving.
+  - Runs the newest ready release as a candidate on a socket of its own and asks it over HTTP. Then starts it beside the one that
+    serves, on the same listening socket; when its self-test passes, the old one drains and ends. A release that does not pass is
+    stopped and marked failed, and the old one keeps serving.
+  - Then this controller asks for the proof from outside, through Nginx and TLS. The answer must carry the id of the new
+    release, else the previous one is put back and the run fails.
 options:
   site:
     description: Name of the site.
@@ -27,6 +45,27 @@ options:
     description: How many releases stay on the host, with the live and the previous one.
     type: int
     default: 5
+  domain:
+    description: Host name that a candidate is asked with; none means that there is no candidate.
+    type: str
+    default: ""
+  health_path:
+    description: Path that answers 200 when the application can serve.
+    type: str
+    default: /readyz
+  requests:
+    description: More that a candidate must answer, each with C(path), and if needed C(status) and C(contains).
+    type: list
+    elements: dict
+    default: []
+  hooks:
+    description: Commands by stage; those of C(candidate) and C(after_switch) are run here.
+    type: dict
+    default: {}
+  proof:
+    description: Where to ask for the proof, as C(url), C(addresses) and C(ca_file); none means that nobody asks.
+    type: dict
+    default: {}
 author: Slipway founders
 """
 
@@ -34,6 +73,10 @@ EXAMPLES = """
 - name: serve | Let the newest ready release serve
   slipway.django.switch:
     site: shop
+    domain: shop.example.com
+    proof:
+      url: https://shop.example.com/readyz
+      addresses: [192.0.2.7]
 """
 
 RETURN = """
@@ -49,7 +92,96 @@ reasons:
   description: Why something had to be done; empty when nothing had.
   type: list
   returned: success
+fresh:
+  description: Whether another release than before serves now.
+  type: bool
+  returned: success
 """
+
+
+class Verbs:
+    """The three steps of a switch, each of which is one visit to the host."""
+
+    def __init__(self, parameters: Mapping[str, Any]) -> None:
+        self.parameters = parameters
+        self.layout = Layout(parameters["site"])
+        self.holder = Holder(**parameters["holder"])
+        domain = str(parameters["domain"])
+        self.switch = Switch(
+            self.layout,
+            parameters["configuration"],
+            keep=parameters["keep"],
+            judge=self._judge if domain else None,
+            proving=bool(parameters["proof"]),
+        )
+
+    def look(self) -> dict[str, Any]:
+        """What would be done."""
+        situation = self.switch.look()
+        return {"changed": bool(situation.reasons), **summary(situation)}
+
+    def converge(self) -> dict[str, Any]:
+        """Switch; the site stays held when somebody is going to prove it."""
+        situation = self.switch.look()
+        if situation.wanted and not situation.reasons:
+            drop(self.layout, self.holder)
+            return {"changed": False, **summary(situation)}
+        with hold(self.layout, self.holder, dead=self.parameters["dead"]):
+            try:
+                changed, situation = self.switch.converge()
+                for command in self._commands("after_switch"):
+                    self._in_release(situation.wanted, command, {})
+            except ReleaseError as error:
+                self._end(situation.wanted, "refused", gate_of(str(error)), str(error))
+                raise
+            if not self.parameters["proof"]:
+                self._end(situation.wanted, "ok")
+            return {"changed": changed, **summary(situation)}
+
+    def confirm(self, release: str) -> dict[str, Any]:
+        """It was seen from outside."""
+        with hold(self.layout, self.holder):
+            self.switch.confirm(release)
+            self._end(release, "ok")
+        return {"changed": True, "release": release}
+
+    def put_back(self, release: str, reason: str) -> dict[str, Any]:
+        """It was not: the previous one serves again."""
+        with hold(self.layout, self.holder):
+            told = self.switch.put_back(release, "proof", reason)
+            self._end(release, "put back", "proof", reason)
+        return {"changed": True, "release": release, "told": told}
+
+    def _end(self, release: str, result: str, gate: str = "", reason: str = "") -> None:
+        since = read_lock(self.layout).get("since")
+        entry = {
+            "who": self.holder.owner,
+            "verb": self.holder.verb,
+            "release": release,
+            "result": result,
+            "seconds": round(seconds_since(since), 1) if since else None,
+            **({"gate": gate, "reason": reason[:500]} if result != "ok" else {}),
+        }
+        release_audit.append(self.layout, entry)
+        drop(self.layout, self.holder)
+
+    def _judge(self, release: str) -> None:
+        questions = [Question(self.parameters["health_path"], times=TIMES)]
+        questions += [Question.of(given) for given in self.parameters["requests"]]
+        candidate = Candidate(self.layout, release, self.parameters["domain"], questions, run_command)
+
+        def probe(socket: Path) -> None:
+            for command in self._commands("candidate"):
+                extra = {"SLIPWAY_CANDIDATE_SOCKET": str(socket), "SLIPWAY_CANDIDATE_HOST": candidate.domain}
+                self._in_release(release, command, extra)
+
+        candidate.judge(probe)
+
+    def _commands(self, stage: str) -> Sequence[Any]:
+        return self.parameters["hooks"].get(stage) or []
+
+    def _in_release(self, release: str, command: Any, extra: Mapping[str, str]) -> None:
+        run_in_release(self.layout, release, command, extra, run_command)
 
 
 def main() -> None:
@@ -59,18 +191,33 @@ def main() -> None:
             "site": {"type": "str", "required": True},
             "configuration": {"type": "list", "elements": "path", "default": []},
             "keep": {"type": "int", "default": 5},
+            "domain": {"type": "str", "default": ""},
+            "health_path": {"type": "str", "default": "/readyz"},
+            "requests": {"type": "list", "elements": "dict", "default": []},
+            "hooks": {"type": "dict", "default": {}},
+            "proof": {"type": "dict", "default": {}},
+            "holder": {"type": "dict", "default": {}},
+            "dead": {"type": "str", "default": ""},
+            "step": {"type": "str", "default": "converge", "choices": ["converge", "confirm", "put_back"]},
+            "release": {"type": "str", "default": ""},
+            "reason": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
-    switch = Switch(Layout(module.params["site"]), module.params["configuration"], keep=module.params["keep"])
-    if module.check_mode:
-        situation = switch.look()
-        module.exit_json(changed=bool(situation.reasons), **summary(situation))
+    wanted = module.params
+    verbs = Verbs(wanted)
     try:
-        changed, situation = switch.converge()
+        if module.check_mode:
+            module.exit_json(**verbs.look())
+        if wanted["step"] == "confirm":
+            module.exit_json(**verbs.confirm(wanted["release"]))
+        if wanted["step"] == "put_back":
+            module.exit_json(**verbs.put_back(wanted["release"], wanted["reason"]))
+        module.exit_json(**verbs.converge())
+    except Busy as error:
+        module.fail_json(msg=str(error), busy=error.record)
     except ReleaseError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=changed, **summary(situation))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -103,8 +103,10 @@ class Host:
             place, {"id": name, "state": state, "ready_at": f"2000 {name}", f"{state}_at": f"2000 {name}"}
         )
 
-    def switch(self, keep: int = 5) -> Switch:
-        return Switch(self.layout, [str(self.configuration)], keep=keep, run=self.systemd.run)
+    def switch(self, keep: int = 5, *, proving: bool = False, judge: Callable[[str], None] | None = None) -> Switch:
+        return Switch(
+            self.layout, [str(self.configuration)], keep=keep, judge=judge, proving=proving, run=self.systemd.run
+        )
 
     def converge(self, keep: int = 5) -> bool:
         self.systemd.commands.clear()
@@ -342,13 +344,80 @@ def test_a_switch_that_dies_while_it_writes_its_records_is_finished_by_the_next(
     assert not serving.converge()
 
 
-def test_a_second_switch_at_the_same_time_is_refused(serving: Host) -> None:
-    with (
-        release_records.site_lock(serving.layout),
-        pytest.raises(release_records.ReleaseError, match="Another run holds the site shop"),
-    ):
-        serving.converge()
-    assert serving.systemd.serving() == [serving.unit(OLD)]
+# -- the proof -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_release_that_was_not_proven_is_due_until_it_is(serving: Host) -> None:
+    switch = serving.switch(proving=True)
+    switch.converge()
+    assert switch.look().reasons == (f"{NEW} has not been proven from outside",)
+    switch.confirm(NEW)
+    assert switch.look().reasons == ()
+
+
+def test_a_release_that_fails_its_proof_is_replaced_by_the_previous_one(serving: Host) -> None:
+    switch = serving.switch(proving=True)
+    switch.confirm(OLD)
+    switch.converge()
+    serving.systemd.fewest_serving = 1000
+    told = switch.put_back(NEW, "proof", "it answered 500")
+    serving.assert_serves_alone(OLD)
+    assert serving.systemd.fewest_serving >= 1
+    assert serving.states() == {OLD: LIVE, NEW: FAILED}
+    assert f"{OLD} was put back and serves" in told
+    assert "ModuleNotFoundError" in told
+    assert switch.look().reasons == ()
+
+
+def test_a_first_release_that_fails_its_proof_serves_nobody(host: Host) -> None:
+    host.release(OLD)
+    switch = host.switch(proving=True)
+    switch.converge()
+    assert "none serves" in switch.put_back(OLD, "proof", "it answered 500")
+    assert host.systemd.serving() == []
+    assert host.states() == {OLD: FAILED}
+
+
+def test_a_killed_switch_still_knows_what_it_would_go_back_to(serving: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(self: Switch, release: str) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Switch, "_point_current", die)
+        with pytest.raises(Killed):
+            serving.switch(proving=True).converge()
+    switch = serving.switch(proving=True)
+    switch.converge()
+    switch.put_back(NEW, "proof", "it answered 500")
+    serving.assert_serves_alone(OLD)
+
+
+def test_a_judge_that_refuses_leaves_the_old_release_alone(serving: Host) -> None:
+    def refuse(release: str) -> None:
+        raise release_records.ReleaseError(f"Release {release} was refused at the gate 'candidate': too slow")
+
+    serving.systemd.commands.clear()
+    with pytest.raises(release_records.ReleaseError, match=rf"gate 'candidate': too slow\n.*{OLD} keeps serving"):
+        serving.switch(judge=refuse).converge()
+    assert serving.changes() == []
+    assert serving.states() == {OLD: LIVE, NEW: FAILED}
+
+
+def test_only_a_release_that_does_not_serve_yet_is_judged(serving: Host) -> None:
+    judged: list[str] = []
+    serving.switch(judge=judged.append).converge()
+    serving.switch(judge=judged.append).converge()
+    assert judged == [NEW]
+
+
+def test_a_directory_in_the_place_of_current_is_moved_out_of_the_way(serving: Host) -> None:
+    serving.converge()
+    serving.layout.current.unlink()
+    serving.layout.current.mkdir()
+    (serving.layout.current / "somebody's").write_text("work")
+    assert serving.converge()
+    serving.assert_serves_alone(NEW)
+    assert [path.read_text() for path in serving.layout.home.glob("current.found-*/*")] == ["work"]
 
 
 # -- what stays on the host ----------------------------------------------------------------------------------------------

@@ -1,0 +1,73 @@
+"""Switches on the host, then asks for the proof from this controller, and has the previous release put back without it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.slipway.django.plugins.module_utils.visit import VisitError, visit_until
+from ansible_collections.slipway.django.plugins.plugin_utils.controller import holder, is_dead
+
+# Fresh connections that must all be answered by the new release, at each address.
+TIMES = 3
+
+
+class ActionModule(ActionBase):
+    """See the module's DOCUMENTATION."""
+
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Switch, prove, confirm or put back."""
+        super().run(tmp, task_vars)
+        variables = task_vars or {}
+        arguments = {**copy.copy(self._task.args), "holder": holder()}
+        result = self._module(arguments, variables)
+        if result.get("failed") and is_dead(result.get("busy") or {}):
+            arguments["dead"] = result["busy"]["run"]
+            result = self._module(arguments, variables)
+        proof = arguments.get("proof") or {}
+        if result.get("failed") or not result.get("changed") or self._task.check_mode or not proof:
+            return result
+        release = result["release"]
+        problem = prove(proof, release)
+        if not problem:
+            confirmed = self._module({**arguments, "step": "confirm", "release": release}, variables)
+            return result if not confirmed.get("failed") else confirmed
+        if not result["fresh"]:
+            result.update(failed=True, msg=f"Release {release} serves, but not as seen from outside: {problem}")
+            return result
+        back = self._module({**arguments, "step": "put_back", "release": release, "reason": problem}, variables)
+        told = back.get("told") or back.get("msg", "")
+        result.update(
+            failed=True, msg=f"Release {release} was refused at the gate 'proof', seen from outside: {problem}\n{told}"
+        )
+        return result
+
+    def _module(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        result: dict[str, Any] = self._execute_module(
+            module_name="slipway.django.switch", module_args=arguments, task_vars=variables
+        )
+        result.pop("invocation", None)
+        return result
+
+
+def prove(proof: dict[str, Any], release: str) -> str:
+    """What is wrong with the answers from outside; nothing when each carries the release's id."""
+    for address in proof.get("addresses") or [""]:
+        for _ in range(TIMES):
+            try:
+                visit_until(
+                    proof["url"],
+                    address=address,
+                    ca_file=proof.get("ca_file") or "",
+                    status=int(proof.get("status") or 200),
+                    header=("X-Release", release),
+                    patience=float(proof.get("patience") or 10),
+                )
+            except VisitError as error:
+                return str(error)
+    return ""
