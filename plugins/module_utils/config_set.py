@@ -242,7 +242,12 @@ class ConfigSet:
             if any(self._run(["systemctl", verb, "--quiet", unit])[0] for verb in ("is-active", "is-enabled"))
         ]
 
-    # -- the one public verb ---------------------------------------------------------------------------------------
+    # -- the public verbs --------------------------------------------------------------------------------------------
+
+    def interrupted(self) -> bool:
+        """Whether a run began to write and did not live to see its commands succeed."""
+        state = self._state()
+        return bool(state) and state.get("applied") is None
 
     def converge(self, *, check: bool = False) -> Outcome:
         """Make the host hold the set; raises ConfigSetError with nothing broken left live."""

@@ -7,6 +7,7 @@ import http.client
 import socket
 import ssl
 import time
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 
@@ -24,8 +25,12 @@ class Answer:
     seconds: float
 
 
-def visit(url: str, *, address: str = "", ca_file: str = "", timeout: float = 10.0) -> Answer:
+def visit(
+    url: str, *, address: str = "", ca_file: str = "", headers: Mapping[str, str] | None = None, timeout: float = 10.0
+) -> Answer:
     """GET ``url``, over TCP to ``address`` when given, with the certificate verified for the URL's name.
+
+    ``headers`` are added to the request; a Host among them replaces the URL's.
 
     Raises VisitError on any failure below HTTP; an HTTP status of any value is an answer.
     """
@@ -40,14 +45,16 @@ def visit(url: str, *, address: str = "", ca_file: str = "", timeout: float = 10
         if parts.scheme == "https":
             context = ssl.create_default_context(cafile=ca_file or None)
             connection.sock = context.wrap_socket(connection.sock, server_hostname=name)
-        connection.request("GET", target or "/", headers={"User-Agent": "slipway", "Connection": "close"})
+        connection.request(
+            "GET", target or "/", headers={"User-Agent": "slipway", "Connection": "close", **(headers or {})}
+        )
         response = connection.getresponse()
         body = response.read(65536).decode(errors="replace")
-        headers = {key.lower(): value for key, value in response.getheaders()}
+        received = {key.lower(): value for key, value in response.getheaders()}
         connection.close()
     except (OSError, http.client.HTTPException) as error:
         raise VisitError(f"{url} at {address or name}: {type(error).__name__}: {error}") from error
-    return Answer(response.status, headers, body, time.monotonic() - started)
+    return Answer(response.status, received, body, time.monotonic() - started)
 
 
 def visit_until(
@@ -57,13 +64,14 @@ def visit_until(
     ca_file: str = "",
     status: int = 200,
     header: tuple[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
     patience: float = 10.0,
 ) -> Answer:
-    """Repeat :func:`visit` until it gives ``status`` and, if asked for, the header; raises VisitError after ``patience`` seconds."""
+    """Repeat :func:`visit` until it gives ``status`` and, if asked for, ``header``; raises VisitError after ``patience`` seconds."""
     deadline = time.monotonic() + patience
     while True:
         try:
-            answer = visit(url, address=address, ca_file=ca_file)
+            answer = visit(url, address=address, ca_file=ca_file, headers=headers)
             got = answer.headers.get(header[0].lower(), "") if header else ""
             if answer.status == status and (header is None or got == header[1]):
                 return answer
