@@ -242,6 +242,15 @@ class ConfigSet:
             if any(self._run(["systemctl", verb, "--quiet", unit])[0] for verb in ("is-active", "is-enabled"))
         ]
 
+    def _unwanted_units(self) -> list[str]:
+        """Units that an earlier run of this set wanted, that are not wanted any more, and that still run or would at boot."""
+        gone = sorted(set(self._state().get("units", [])) - set(self.wanted.units))
+        return [
+            unit
+            for unit in gone
+            if any(self._run(["systemctl", verb, "--quiet", unit])[0] == 0 for verb in ("is-active", "is-enabled"))
+        ]
+
     # -- the public verbs --------------------------------------------------------------------------------------------
 
     def interrupted(self) -> bool:
@@ -257,17 +266,23 @@ class ConfigSet:
         stale = self._stale()
         digest = self._digest()
         sleeping = self._sleeping_units()
+        unwanted = self._unwanted_units()
         due = self._state().get("applied") != digest
-        changed = bool(directories or files or links or stale or sleeping or due)
+        changed = bool(directories or files or links or stale or sleeping or unwanted or due)
         diff = self._diff(directories, files, links, stale)
         diff += [self._entry(unit, "not enabled and active\n", "enabled and active\n") for unit in sleeping]
+        diff += [self._entry(unit, "enabled and active\n", "disabled and stopped\n") for unit in unwanted]
         if not changed:
             return Outcome(changed=False, applied=False, diff=[])
         self._validate(check=check)
         if check:
             return Outcome(changed=True, applied=False, diff=diff)
 
-        self._remember(applied=None, paths=sorted(set(self.wanted.paths) | set(self._state().get("paths", []))))
+        self._remember(
+            applied=None,
+            paths=sorted(set(self.wanted.paths) | set(self._state().get("paths", []))),
+            units=sorted(set(self.wanted.units) | set(self._state().get("units", []))),
+        )
         undo: list[tuple[str, _Before]] = []
         try:
             for directory in directories:
@@ -279,6 +294,8 @@ class ConfigSet:
             for link, before in links:
                 undo.append((link.dest, before))
                 self._link(link.dest, link.target)
+            # While systemd still knows what they are: without its file a unit can neither be disabled nor understood.
+            self._end(unwanted)
             for path in stale:
                 undo.append((path, self._look(path)))
                 Path(path).unlink()
@@ -286,7 +303,7 @@ class ConfigSet:
         except (ConfigSetError, OSError) as error:
             raise ConfigSetError(f"{error}\n{self._put_back(undo)}") from error
         # The record is written last, with the inputs as before apply: one that changed meanwhile is applied again.
-        self._remember(applied=digest, paths=self.wanted.paths)
+        self._remember(applied=digest, paths=self.wanted.paths, units=self.wanted.units)
         return Outcome(changed=True, applied=True, diff=diff)
 
     # -- steps -----------------------------------------------------------------------------------------------------
@@ -356,6 +373,12 @@ class ConfigSet:
                 if os.path.lexists(spot):
                     spot.unlink()
                 spot.symlink_to(link.target)
+
+    def _end(self, units: Sequence[str]) -> None:
+        for unit in units:
+            status, output = self._run(["systemctl", "disable", "--now", "--quiet", unit])
+            if status != 0:
+                raise ConfigSetError(f"{unit} is not wanted any more and cannot be ended: {output}")
 
     def _apply(self) -> None:
         for command in self.wanted.apply:
@@ -445,8 +468,8 @@ class ConfigSet:
         temporary.symlink_to(target)
         temporary.replace(path)
 
-    def _remember(self, *, applied: str | None, paths: Sequence[str]) -> None:
-        record = json.dumps({"applied": applied, "paths": list(paths)}, indent=1).encode()
+    def _remember(self, *, applied: str | None, paths: Sequence[str], units: Sequence[str]) -> None:
+        record = json.dumps({"applied": applied, "paths": list(paths), "units": list(units)}, indent=1).encode()
         self.state_path.parent.mkdir(parents=True, exist_ok=True)
         self._write(str(self.state_path), record, 0o600, os.getuid(), os.getgid())
 

@@ -790,6 +790,56 @@ def test_a_unit_that_does_not_start_fails_with_its_last_journal_lines(host: Host
 # -- running programs ----------------------------------------------------------------------------------------------
 
 
+def timers(host: Host, *names: str) -> Wanted:
+    return Wanted("jobs", files=[host.file(name, "a") for name in names], apply=["reload"], units=names)
+
+
+def test_a_unit_that_left_the_set_is_ended_while_its_file_is_still_there(host: Host) -> None:
+    host.converge(timers(host, "a.timer", "b.timer"))
+    there: list[bool] = []
+    host.seen = lambda arguments: there.append((host.etc / "b.timer").exists()) if "disable" in arguments else None
+
+    outcome = host.converge(timers(host, "a.timer"))
+
+    assert "systemctl disable --now --quiet b.timer" in host.commands
+    assert there == [True]
+    assert not (host.etc / "b.timer").exists()
+    assert [entry["after"] for entry in outcome.diff if entry["after_header"] == "b.timer"] == [
+        "disabled and stopped\n"
+    ]
+    assert not host.converge(timers(host, "a.timer")).changed
+
+
+def test_check_mode_ends_no_unit(host: Host) -> None:
+    host.converge(timers(host, "a.timer", "b.timer"))
+    assert host.converge(timers(host, "a.timer"), check=True).changed
+    assert not any("disable" in command for command in host.commands)
+
+
+def test_a_unit_that_left_the_set_is_ended_by_the_next_run_when_this_one_is_killed(host: Host) -> None:
+    host.converge(timers(host, "a.timer", "b.timer"))
+    host.answers["reload"] = Killed()
+    with pytest.raises(Killed):
+        host.converge(timers(host, "a.timer"))
+    host.answers.clear()
+    host.converge(timers(host, "a.timer"))
+    assert "systemctl disable --now --quiet b.timer" in host.commands
+
+
+def test_a_unit_that_cannot_be_ended_fails_the_run(host: Host) -> None:
+    host.converge(timers(host, "a.timer"))
+
+    def refuse(arguments: Sequence[str]) -> Answer:
+        return (1, "Access denied") if "disable" in arguments else host.run(arguments)
+
+    changed = ConfigSet(
+        timers(host), state_directory=host.directory / "state", candidate_parent=host.directory / "run", run=refuse
+    )
+    with pytest.raises(ConfigSetError, match=r"a\.timer is not wanted any more and cannot be ended: Access denied"):
+        changed.converge()
+    assert (host.etc / "a.timer").exists()
+
+
 def test_a_command_answers_with_its_status_and_both_outputs() -> None:
     program = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"
     status, output = run_command([sys.executable, "-c", program])
