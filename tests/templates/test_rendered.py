@@ -63,7 +63,7 @@ class Scenario:
 
 SCENARIOS = (
     Scenario("one host", "ci.yml", {"deb12": "bookworm", "deb13": "trixie"}),
-    Scenario("tiers", "ci-tiers.yml", {"web1": "trixie", "app1": "bookworm", "db1": "trixie"}),
+    Scenario("tiers", "ci-tiers.yml", {"web1": "trixie", "app1": "bookworm", "app2": "trixie", "db1": "trixie"}),
     Scenario("second site", "second.yml", {"shared": "trixie"}, SECOND),
 )
 
@@ -512,13 +512,7 @@ def test_nginx_meets_gunicorn_where_it_listens(rendered: Rendered) -> None:
         host = rendered[label]
         socket = next(text for path, text in host.files.items() if path.endswith(f"/{site}.socket"))
         listening = {value for _, key, value in units(socket) if key == "ListenStream"}
-        upstream = next(
-            one
-            for path, text in host.files.items()
-            if path.endswith(f"/{site}.conf") and "sites-available" in path
-            for one in nginx.parse(text).all("upstream")
-        )
-        (server,) = upstream.own("server")
+        (server,) = nginx.parse(host.files[f"/etc/nginx/slipway/upstreams/{site}.conf"]).own("server")
         assert server.words[1].removeprefix("unix:") in listening
 
 
@@ -526,9 +520,9 @@ def test_tiers_meet_over_the_network(rendered: Rendered) -> None:
     app = rendered["tiers/app1"]
     socket = next(text for path, text in app.files.items() if path.endswith(".socket"))
     assert any(value.endswith(":8000") for _, key, value in units(socket) if key == "ListenStream")
-    web = nginx.parse(rendered["tiers/web1"].files["/etc/nginx/sites-available/slipway.conf"])
-    addresses = [server.words[1] for one in web.all("upstream") for server in one.own("server")]
-    assert addresses == ["10.203.77.32:8000"]
+    members = rendered["tiers/web1"].files["/etc/nginx/slipway/upstreams/slipway.conf"]
+    addresses = [server.words[1] for server in nginx.parse(members).own("server")]
+    assert addresses == ["10.203.77.32:8000", "10.203.77.34:8000"]
 
 
 def test_a_site_without_a_client_gives_everything_to_the_application(rendered: Rendered) -> None:
