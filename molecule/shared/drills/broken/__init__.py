@@ -1,20 +1,32 @@
-"""Makes releases that must be refused: ``broken.make("import-error", source)`` is a copy of a Django project with that damage."""
+"""Copies of a project, each broken in one way: what a release must be refused for, or survive.
+
+A file here is one way, and its name with hyphens is what the way is called. It has ``apply(project)``, which breaks the copy
+in place. Ways that need the project's own models expect those of ``app/``, which a copy made by ``drillapp`` has too.
+"""
 
 from __future__ import annotations
 
+import importlib
 import shutil
+import tempfile
 from pathlib import Path
 
-from broken.kinds import KINDS, Kind
+IGNORED = shutil.ignore_patterns(".venv", "__pycache__", ".*_cache", "*.sqlite3")
 
-__all__ = ["KINDS", "Kind", "make"]
+
+def names() -> list[str]:
+    """Every way there is."""
+    here = Path(__file__).resolve().parent
+    return sorted(path.stem.replace("_", "-") for path in here.glob("[a-z]*.py"))
 
 
 def make(name: str, source: Path, target: Path | None = None) -> Path:
-    """Copy the project to ``target`` (beside it when none is given), damaged; returns the copy. KeyError: no such damage."""
-    kind = KINDS[name]
-    place = target or source.with_name(f"{source.name}-{name}")
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(source, place, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", ".venv"))
-    kind.damage(place)
-    return place
+    """A copy of the project ``source``, broken in the way ``name``; at ``target``, or in a new temporary directory."""
+    if name not in names():
+        raise ValueError(f"There is no way {name!r} to break a project. Known: {', '.join(names())}.")
+    if target is None:
+        target = Path(tempfile.mkdtemp(prefix=f"slipway-{name}-")) / source.name
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target, ignore=IGNORED)
+    importlib.import_module(f"broken.{name.replace('-', '_')}").apply(target)
+    return target
