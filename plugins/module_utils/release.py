@@ -36,19 +36,31 @@ class Plan:
     due: bool
     diff: tuple[dict[str, str], ...] = ()
     warning: str = ""
+    # What a fleet must know to agree on one id: the releases here that fit, and all ids that are taken.
+    fitting: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
 
 
 def look(request: Request, layout: Layout) -> Plan:
     """Compare what is wanted with what is there; changes nothing."""
+    plan, fitting = _look(request, layout)
+    known = tuple(item["id"] for item in list_releases(layout))
+    return dataclasses.replace(plan, fitting=tuple(item["id"] for item in fitting), known=known)
+
+
+def _look(request: Request, layout: Layout) -> tuple[Plan, list[dict[str, Any]]]:
     inputs = inputs_of(request, layout)
-    fitting = [
-        item
-        for item in list_releases(layout)
-        if item.get("inputs") == inputs and item["state"] in (READY, LIVE, RETIRED)
-    ]
+    usable = [item for item in list_releases(layout) if item["state"] in (READY, LIVE, RETIRED)]
+    if request.agreed:
+        # The fleet has decided already; what was taken back is known to have been weighed.
+        fitting = [item for item in usable if item["id"] == request.agreed]
+        request = dataclasses.replace(request, insist=True)
+    else:
+        fitting = [item for item in usable if item.get("inputs") == inputs]
     wanted = wanted_release(layout)
     if not fitting:
-        return Plan("", "", inputs, due=True, diff=explain(wanted, inputs, f"a new release of {request.revision}"))
+        goal = f"a new release of {request.revision}"
+        return Plan("", "", inputs, due=True, diff=explain(wanted, inputs, goal)), fitting
     best = max(fitting, key=lambda item: ((RETIRED, READY, LIVE).index(item["state"]), item["id"]))
     if wanted is not None and best["state"] == RETIRED and best.get("taken_back_at") and not request.insist:
         told = (
@@ -56,9 +68,10 @@ def look(request: Request, layout: Layout) -> Plan:
             f"{best['taken_back_at'][:19]} UTC; {wanted['id']} keeps serving. "
             "Change the source, or run playbooks/deploy.yml to bring it back."
         )
-        return Plan(wanted["id"], wanted["state"], inputs, due=False, warning=told)
+        return Plan(wanted["id"], wanted["state"], inputs, due=False, warning=told), fitting
     due = wanted is None or wanted["id"] != best["id"]
-    return Plan(best["id"], best["state"], inputs, due=due, diff=explain(wanted, inputs, best["id"]) if due else ())
+    diff = explain(wanted, inputs, best["id"]) if due else ()
+    return Plan(best["id"], best["state"], inputs, due=due, diff=diff), fitting
 
 
 def explain(wanted: Mapping[str, Any] | None, inputs: Mapping[str, str], goal: str) -> tuple[dict[str, str], ...]:

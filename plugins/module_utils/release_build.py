@@ -64,7 +64,7 @@ class Build:
         self.layout = layout
         self.inputs = inputs
         stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-        self.id = f"{stamp}-{request.revision}"
+        self.id = request.agreed or f"{stamp}-{request.revision}"
         self.directory = layout.releases / self.id
         self.builder = f"{request.site}-build"
         self.timings: dict[str, float] = {}

@@ -37,6 +37,8 @@ class Request:
     who: str = "unknown"
     # Whether a release that somebody took back may serve again.
     insist: bool = False
+    # Id on which the hosts of a fleet agreed; a host alone chooses its own.
+    agreed: str = ""
     archive: str = ""
 
 

@@ -66,6 +66,10 @@ options:
     description: A first superuser, as C(username), C(email) and C(password).
     type: dict
     default: {}
+  agreed:
+    description: Id on which the hosts of a fleet agreed, from what each said in check mode; a host alone chooses its own.
+    type: str
+    default: ""
 author: Slipway founders
 """
 
@@ -127,6 +131,7 @@ def main() -> None:
             },
             "who": {"type": "str", "default": "unknown"},
             "insist": {"type": "bool", "default": False},
+            "agreed": {"type": "str", "default": ""},
             "holder": {"type": "dict", "default": {}},
             "dead": {"type": "str", "default": ""},
             "archive": {"type": "path", "default": ""},
@@ -146,7 +151,16 @@ def main() -> None:
                 module.warn(plan.warning)
             facts = {"slipway_releases": {request.site: plan.release}}
             shown = list(plan.diff)
-            module.exit_json(changed=plan.due, release=plan.release, state=plan.state, diff=shown, ansible_facts=facts)
+            module.exit_json(
+                changed=plan.due,
+                release=plan.release,
+                state=plan.state,
+                diff=shown,
+                revision=request.revision,
+                fitting=list(plan.fitting),
+                known=list(plan.known),
+                ansible_facts=facts,
+            )
         plan, release, timings = build(request, layout, Holder(**module.params["holder"]), module.params["dead"])
     except Busy as error:
         module.fail_json(msg=str(error), busy=error.record)
