@@ -45,7 +45,14 @@ SECRETS = ("site_secrets", "site_database_password", "site_cache_password", "sit
 SENSITIVE = ("site_secrets", "site_superuser", "site_build_environment", "site_environment")
 
 # Where a role of a tier has no work, its wiring need not make sense.
-TIER_OF = {"nginx": "web", "gunicorn": "app", "application": "app", "postgresql": "db", "cache": "cache"}
+TIER_OF = {
+    "nginx": "web",
+    "gunicorn": "app",
+    "application": "app",
+    "background": "app",
+    "postgresql": "db",
+    "cache": "cache",
+}
 
 
 def type_problems(inventory: Inventory) -> Iterator[Problem]:
