@@ -13,6 +13,9 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.slipway.django.plugins.plugin_utils.controller import holder, is_dead
 from ansible_collections.slipway.django.plugins.plugin_utils.source import Source, SourceError
 
+# Runs beside the application on the host; it is sent as it stands.
+OVERLAY = Path(__file__).resolve().parents[1] / "module_utils/settings_overlay.py"
+
 
 class ActionModule(ActionBase):
     """See the module's DOCUMENTATION."""
@@ -41,6 +44,7 @@ class ActionModule(ActionBase):
             "insist": run["verb"] != "site",
             "holder": run,
         }
+        arguments["shape"] = {**(arguments.get("shape") or {}), "overlay": OVERLAY.read_text()}
         looked = self._module(arguments, variables)
         if looked.get("failed") or not looked.get("changed") or self._task.check_mode:
             return looked

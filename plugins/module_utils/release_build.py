@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import os
-import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -13,6 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ansible_collections.slipway.django.plugins.module_utils.release_bom import file_digest, write_bill
+from ansible_collections.slipway.django.plugins.module_utils.release_bytecode import compile_release
+from ansible_collections.slipway.django.plugins.module_utils.release_hooks import account_for, run_hooks
+from ansible_collections.slipway.django.plugins.module_utils.release_install import (
+    Installer,
+    pinned_uv,
+    unpack_wheelhouse,
+)
 from ansible_collections.slipway.django.plugins.module_utils.release_records import (
     BUILDING,
     FAILED,
@@ -22,10 +29,20 @@ from ansible_collections.slipway.django.plugins.module_utils.release_records imp
     account_of,
     list_releases,
     now,
+    read_manifest,
     set_state,
     write_manifest,
 )
 from ansible_collections.slipway.django.plugins.module_utils.release_request import Request, quote_environment
+from ansible_collections.slipway.django.plugins.module_utils.release_shape import (
+    APP,
+    OVERLAY,
+    Lock,
+    import_path,
+    lay_files,
+    project_of,
+    write_overlay,
+)
 from ansible_collections.slipway.django.plugins.module_utils.release_static import compress_trees, pool_static
 
 RUNNER = """
@@ -43,6 +60,12 @@ for step in request["steps"]:
             if model._default_manager.filter(**{model.USERNAME_FIELD: os.environ["DJANGO_SUPERUSER_USERNAME"]}).exists():
                 continue
             step["arguments"] = ["createsuperuser", "--noinput", "--skip-checks"]
+        if step["name"] == "collectstatic":
+            import django
+            django.setup()
+            from django.core.management import get_commands
+            if "collectstatic" not in get_commands():
+                continue
         from django.core.management import ManagementUtility
         ManagementUtility(["manage.py", *step["arguments"]]).execute()
     except SystemExit as stop:
@@ -75,8 +98,10 @@ class Build:
         try:
             for step in (
                 self._unpack,
+                self._before_build,
                 self._install,
                 self._collect,
+                self._after_build,
                 self._compress,
                 self._check_and_migrate,
                 self._pool,
@@ -137,10 +162,11 @@ class Build:
                 "revision": self.request.revision,
                 "source": self.request.source_digest,
                 "by": self.request.who,
+                "origin": dict(self.request.origin),
+                "hooks": dict(self.request.shape.hooks),
             },
         )
-        (self.directory / "environment").write_text(quote_environment(self.environment()))
-        for name in ("app", "client", "venv", "static"):
+        for name in (APP, "client", "venv", "static", OVERLAY):
             path = self.directory / name
             path.mkdir(mode=0o755)
             os.chown(path, account.pw_uid, account.pw_gid)
@@ -149,11 +175,41 @@ class Build:
         """What the application finds in its environment, besides its credentials."""
         return {
             **self.request.environment,
-            "DJANGO_SETTINGS_MODULE": self.request.settings,
+            "DJANGO_SETTINGS_MODULE": "slipway_settings",
             "MEDIA_ROOT": str(self.layout.state / "media"),
+            "PYTHONPATH": ":".join(filter(None, [*self._import_path(), self.request.environment.get("PYTHONPATH")])),
             "RELEASE_ID": self.id,
             "STATIC_ROOT": str(self.directory / "static"),
         }
+
+    def _import_path(self) -> list[str]:
+        """Where Python looks before the venv: Slipway's settings, then the project as it would be run by hand."""
+        project = (self.directory / "project").resolve()
+        own = import_path((self.directory / APP).resolve(), project, self.request.settings) if project.is_dir() else []
+        return [str(path) for path in (self.directory / OVERLAY, *own)]
+
+    def run_hooks(self, stage: str, extra: Mapping[str, str] | None = None) -> None:
+        """Run the site's own commands of a stage; raises ReleaseError that names it."""
+        if self.request.shape.hooks.get(stage):
+            with self._readable_credentials(account_for(self.request.site, stage)) as credentials:
+                run_hooks(
+                    self.request.shape.hooks,
+                    stage,
+                    site=self.request.site,
+                    release=self.directory,
+                    environment={
+                        **self.environment(),
+                        **(extra or {}),
+                        "CREDENTIALS_DIRECTORY": str(credentials),
+                    },
+                    run=self._program,
+                )
+
+    def _before_build(self) -> None:
+        self.run_hooks("before_build")
+
+    def _after_build(self) -> None:
+        self.run_hooks("after_build")
 
     def _unpack(self) -> None:
         # Opened here, because the account that unpacks cannot enter the directory in which Ansible puts files.
@@ -167,77 +223,68 @@ class Build:
                         archive.extract(member, self.directory)
 
             as_user(self.builder, extract)
-        found = sorted((self.directory / "app").glob("**/manage.py"), key=lambda path: len(path.parts))
-        if not found:
+        shape, root = self.request.shape, self.directory / APP
+        project = project_of(root, shape.project)
+        if not project.is_dir():
             raise ReleaseError(
-                "The source has no manage.py. Set site_source in inventory/group_vars/all/site.yml to a Django project."
+                f"The source has no directory {shape.project}, which site_project in inventory/group_vars/all/site.yml names."
             )
-        (self.directory / "project").symlink_to(os.path.relpath(found[0].parent, self.directory))
+        (self.directory / "project").symlink_to(os.path.relpath(project, self.directory))
+
+        def complete() -> None:
+            lay_files(project, shape.files)
+            write_overlay(self.directory / OVERLAY, shape, self.request.settings)
+
+        as_user(self.builder, complete)
+        (self.directory / "environment").write_text(quote_environment(self.environment()))
 
     def _uv(self) -> Path:
-        """Path of the pinned uv, installed once into a venv of its own from hashed requirements."""
         home = self.layout.root / f"opt/slipway/uv-{self.request.uv_version}"
-        program = home / "bin/uv"
-        if not program.exists():
-            shutil.rmtree(home, ignore_errors=True)
-            home.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", suffix=".txt") as requirements:
-                requirements.write(self.request.uv_requirements)
-                requirements.flush()
-                self._program(["/usr/bin/python3", "-m", "venv", str(home)], "root", {})
-                pip = [str(home / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-                try:
-                    self._program([*pip, "--require-hashes", "--requirement", requirements.name], "root", {})
-                except ReleaseError:
-                    shutil.rmtree(home, ignore_errors=True)
-                    raise
-        return program
+        return pinned_uv(home, self.request.uv_requirements, self._wheelhouse(), self._program)
+
+    def _wheelhouse(self) -> Path | None:
+        digest = self.request.shape.wheelhouse
+        return self.layout.wheelhouse(digest) if digest else None
 
     def _install(self) -> None:
-        uv = str(self._uv())
-        app = self.directory / "app"
-        venv = self.directory / "venv"
-        environment = {
-            "UV_CACHE_DIR": str(self.layout.cache / "uv"),
-            "UV_COMPILE_BYTECODE": "1",
-            "UV_NO_CONFIG": "1",
-            "UV_NO_PROGRESS": "1",
-            "UV_PROJECT_ENVIRONMENT": str(venv),
-            "UV_PYTHON": self.request.python,
-            "UV_PYTHON_DOWNLOADS": "never",
-            "VIRTUAL_ENV": str(venv),
-        }
-        lock = self._nearest(app, "uv.lock")
-        if lock is not None:
-            self._program(
-                [uv, "sync", "--locked", "--no-dev", "--no-editable"], self.builder, environment, cwd=lock.parent
-            )
-        else:
-            requirements = self._nearest(app, "requirements.txt")
-            if requirements is None:
-                raise ReleaseError(
-                    "The source has neither uv.lock nor requirements.txt, so its dependencies are unknown. Add one to site_source."
-                )
-            self._program([uv, "venv", "--clear", str(venv)], self.builder, environment)
-            self._program(
-                [uv, "pip", "install", "--requirement", str(requirements)], self.builder, environment, cwd=app
-            )
-        if not (venv / "bin/gunicorn").exists():
-            with tempfile.NamedTemporaryFile("w", suffix=".txt") as pinned:
-                pinned.write(self.request.gunicorn_requirements)
-                pinned.flush()
-                Path(pinned.name).chmod(0o644)
-                self._program(
-                    [uv, "pip", "install", "--require-hashes", "--requirement", pinned.name], self.builder, environment
-                )
+        wheelhouse = self._wheelhouse()
+        if wheelhouse is not None and not wheelhouse.is_dir():
+            with Path(self.request.shape.wheelhouse_archive).open("rb") as stream:
+                as_user(self.builder, lambda: unpack_wheelhouse(stream, wheelhouse))
+        installer = Installer(
+            self.directory,
+            self.request.shape,
+            uv=self._uv(),
+            account=self.builder,
+            cache=self.layout.cache / "uv",
+            python=self.request.python,
+            wheelhouse=wheelhouse,
+            run=self._program,
+        )
+        lock = installer.install()
+        installer.complete(f"{self.request.gunicorn_requirements}\n{self.request.shape.drivers}")
+        places = ("venv/lib", "app", OVERLAY)
+        earlier = self._earlier()
+        as_user(self.builder, lambda: compile_release(self.directory, earlier, places))
+        self._describe(lock)
 
-    def _nearest(self, app: Path, name: str) -> Path | None:
-        """The file called ``name`` beside manage.py, else the one nearest to the source's top."""
-        beside = (self.directory / "project").resolve() / name
-        if beside.exists():
-            return beside
-        found = sorted((path for path in app.glob(f"**/{name}")), key=lambda path: len(path.parts))
-        return found[0] if found else None
+    def _earlier(self) -> Path | None:
+        """The newest release before this one that got as far as having its packages."""
+        others = [self.layout.releases / item["id"] for item in list_releases(self.layout) if item["id"] != self.id]
+        return next((path for path in reversed(others) if (path / "venv/lib").is_dir()), None)
+
+    def _describe(self, lock: Lock | None) -> None:
+        """What is in the release: the bill of materials, and the lock's hash in the manifest."""
+        bill = self.directory / "sbom.cdx.json"
+        bill.touch()
+        account = account_of(self.builder)
+        os.chown(bill, account.pw_uid, account.pw_gid)
+        path = lock.path if lock is not None else None
+        as_user(self.builder, lambda: write_bill(bill, self.id, self.request.site, self.directory / "venv", path))
+        os.chown(bill, os.geteuid(), os.getegid())
+        if lock is not None:
+            known = {"file": str(lock.path.relative_to(self.directory)), "sha256": file_digest(lock.path)}
+            write_manifest(self.directory, {**read_manifest(self.directory), "lock": known})
 
     def _collect(self) -> None:
         self._manage(

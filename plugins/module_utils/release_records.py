@@ -66,6 +66,10 @@ class Layout:
     def cache(self) -> Path:
         return self.root / "var/cache" / self.site
 
+    def wheelhouse(self, digest: str) -> Path:
+        """Wheels that the controller sent, by their content."""
+        return self.cache / "wheelhouse" / digest[:16]
+
     @property
     def state(self) -> Path:
         return self.root / "var/lib" / self.site

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.slipway.django.plugins.module_utils.release_records import Layout
+from ansible_collections.slipway.django.plugins.module_utils.release_shape import Shape
 
 # Part of what decides whether a release must be built anew: raise it when the build below changes what it makes.
-RECIPE = "2"
+RECIPE = "3"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,9 @@ class Request:
     migrate: bool = True
     superuser: Mapping[str, str] = dataclasses.field(default_factory=dict)
     who: str = "unknown"
+    shape: Shape = dataclasses.field(default_factory=Shape)
+    # Where the source came from, for people: it decides nothing.
+    origin: Mapping[str, str] = dataclasses.field(default_factory=dict)
     # Whether a release that somebody took back may serve again.
     insist: bool = False
     # Id on which the hosts of a fleet agreed; a host alone chooses its own.
@@ -68,6 +72,7 @@ def inputs_of(request: Request, layout: Layout) -> dict[str, str]:
         "the host's Python": python,
         "the check level": request.check_level,
         "the first superuser": request.superuser.get("username", ""),
+        **request.shape.inputs(),
     }
     return {name: digest_of(json.dumps(value, sort_keys=True).encode()) for name, value in parts.items()}
 

@@ -10,6 +10,7 @@ from ansible_collections.slipway.django.plugins.module_utils.release import buil
 from ansible_collections.slipway.django.plugins.module_utils.release_lock import Busy, Holder
 from ansible_collections.slipway.django.plugins.module_utils.release_records import Layout, ReleaseError
 from ansible_collections.slipway.django.plugins.module_utils.release_request import Request
+from ansible_collections.slipway.django.plugins.module_utils.release_shape import Shape
 
 DOCUMENTATION = """
 module: release
@@ -134,6 +135,8 @@ def main() -> None:
             "agreed": {"type": "str", "default": ""},
             "holder": {"type": "dict", "default": {}},
             "dead": {"type": "str", "default": ""},
+            "shape": {"type": "dict", "default": {}},
+            "origin": {"type": "dict", "default": {}},
             "archive": {"type": "path", "default": ""},
         },
         supports_check_mode=True,
@@ -142,6 +145,7 @@ def main() -> None:
     parameters = {name: value for name, value in module.params.items() if name in names}
     for name in ("environment", "build_environment", "superuser"):
         parameters[name] = {key: str(value) for key, value in parameters[name].items() if value is not None}
+    parameters["shape"] = Shape.of(module.params["shape"])
     request = Request(**parameters)
     layout = Layout(request.site)
     try:

@@ -104,6 +104,9 @@ class Host:
             programs = build.directory / "venv" / "bin"
             programs.mkdir(parents=True, exist_ok=True)
             (programs / "python").symlink_to(sys.executable)
+            (programs.parent / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages").mkdir(
+                parents=True
+            )
         if "collectstatic" in stdin:
             static = Path(environment["STATIC_ROOT"])
             (static / "app.css").write_text(STYLE)
@@ -184,8 +187,10 @@ def test_a_release_is_whole_before_it_is_called_ready(host: Host) -> None:
         "app",
         "client",
         "environment",
+        "overlay",
         "project",
         "release.json",
+        "sbom.cdx.json",
         "static",
         "venv",
     }
@@ -218,8 +223,9 @@ def test_dependencies_come_from_the_lock_and_never_compile_late(host: Host) -> N
     (sync,) = [call for call in host.calls if "sync" in call.arguments]
     assert "--locked" in sync.arguments
     assert sync.account == "shop-build"
-    assert sync.environment["UV_COMPILE_BYTECODE"] == "1"
     assert sync.environment["UV_PYTHON_DOWNLOADS"] == "never"
+    place = host.layout.releases / release_records.list_releases(host.layout)[-1]["id"]
+    assert list((place / "overlay/__pycache__").glob("slipway_settings.*.pyc"))
 
 
 def test_a_project_with_requirements_instead_of_a_lock_is_built_too(host: Host) -> None:
@@ -395,7 +401,7 @@ def test_nothing_is_migrated_when_the_check_fails(host: Host) -> None:
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({"app/readme": "x"}, "no manage.py"),
+        ({"app/readme": "x"}, "neither uv.lock nor requirements.txt nor pyproject.toml"),
         ({"app/manage.py": "#"}, "neither uv.lock nor requirements.txt"),
     ],
 )
@@ -432,6 +438,34 @@ def test_an_account_that_is_not_there_is_told_with_the_playbook_to_run(
         host.build()
     assert "playbooks/provision.yml" in str(refused.value)
     assert host.states() == []
+
+
+# -- releases that were taken back -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def taken_back(host: Host) -> Host:
+    """The first release serves; the second, which the inventory asks for, was taken back by a roll-back."""
+    _, first = host.build()
+    _, second = host.build(source_digest="source-2")
+    place = host.layout.releases
+    release_records.set_state(place / second, RETIRED, taken_back_at="2026-11-22T03:00:00Z", taken_back_by="alice@desk")
+    release_records.set_state(place / first, LIVE)
+    return host
+
+
+def test_a_release_that_was_taken_back_does_not_return_by_itself(taken_back: Host) -> None:
+    plan = release.look(taken_back.request(source_digest="source-2"), taken_back.layout)
+    assert not plan.due
+    assert plan.state == LIVE
+    assert "alice@desk took it back at 2026-11-22T03:00:00" in plan.warning
+    assert "playbooks/deploy.yml" in plan.warning
+
+
+def test_whoever_insists_gets_it_back(taken_back: Host) -> None:
+    plan = release.look(taken_back.request(source_digest="source-2", insist=True), taken_back.layout)
+    assert plan.due
+    assert plan.state == RETIRED
 
 
 # -- runs that die ---------------------------------------------------------------------------------------------------
@@ -540,7 +574,7 @@ def test_the_environment_file_holds_settings_and_the_releases_name(host: Host) -
     lines = (host.layout.releases / name / "environment").read_text().splitlines()
     assert 'DEBUG="0"' in lines
     assert f'RELEASE_ID="{name}"' in lines
-    assert 'DJANGO_SETTINGS_MODULE="config.settings"' in lines
+    assert 'DJANGO_SETTINGS_MODULE="slipway_settings"' in lines
     assert lines == sorted(lines)
 
 
