@@ -117,7 +117,7 @@ def _build(request: Request, layout: Layout) -> tuple[Plan, str, dict[str, float
     if not plan.due:
         return plan, plan.release, {}
     if plan.state == RETIRED:
-        set_state(layout.releases / plan.release, READY, taken_back_at="")
+        set_state(layout.releases / plan.release, READY, taken_back_at="", takes_back="")
     work = None if plan.release else Build(request, layout, plan.inputs)
     release = work.run() if work else plan.release
     # A run may have died between its build and its switch: what it left ready must not overtake what is wanted now.

@@ -169,11 +169,18 @@ class Switch:
             if item["state"] == LIVE and item["id"] != situation.wanted:
                 # Also when it died and nothing lists it any more: at the next boot it would be back.
                 self._run(["systemctl", "disable", "--quiet", self.unit(item["id"])])
-                set_state(self.layout.releases / item["id"], RETIRED)
+                set_state(self.layout.releases / item["id"], RETIRED, **self._taken_back(place, item["id"]))
         if situation.fresh:
             set_state(place, LIVE)
         self._prune(situation.wanted)
         return True, situation
+
+    def _taken_back(self, place: Path, release: str) -> dict[str, str]:
+        """What a release is told that a roll-back takes out of service; nothing for one that a newer release follows."""
+        manifest = read_manifest(place)
+        if manifest.get("takes_back") != release:
+            return {}
+        return {"taken_back_at": now(), "taken_back_by": str(manifest.get("taken_by", ""))}
 
     def confirm(self, release: str) -> None:
         """Note that the release was seen from outside: it is one to go back to."""

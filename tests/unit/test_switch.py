@@ -410,6 +410,17 @@ def test_only_a_release_that_does_not_serve_yet_is_judged(serving: Host) -> None
     assert judged == [NEW]
 
 
+def test_a_release_that_a_roll_back_takes_out_of_service_knows_by_whom(serving: Host) -> None:
+    serving.converge()
+    place = serving.layout.releases
+    release_records.set_state(place / OLD, READY, takes_back=NEW, taken_by="alice@desk")
+    serving.converge()
+    assert release_records.read_manifest(place / NEW)["taken_back_by"] == "alice@desk"
+    release_records.set_state(place / NEW, READY, taken_back_at="")
+    serving.converge()
+    assert not release_records.read_manifest(place / OLD).get("taken_back_at")
+
+
 def test_a_directory_in_the_place_of_current_is_moved_out_of_the_way(serving: Host) -> None:
     serving.converge()
     serving.layout.current.unlink()
