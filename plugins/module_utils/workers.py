@@ -77,8 +77,9 @@ def read_background(layout: Layout) -> Background:
             elif kind == "job":
                 jobs.append(name)
     except (configparser.Error, ValueError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
         raise ReleaseError(
-            f"{path} cannot be read: {error}. Run playbooks/deploy.yml, which writes it anew."
+            f"{path} cannot be read: {reason}. Run playbooks/deploy.yml, which writes it anew."
         ) from error
     return Background(tuple(workers), tuple(jobs))
 
