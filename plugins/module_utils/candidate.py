@@ -1,7 +1,7 @@
 """A candidate: the release runs on a socket of its own, where no user comes, and is asked over HTTP as Nginx would ask it.
 
 Pure Python with no Ansible in it. The unit is ``SITE-candidate@ID.service``: the same sandbox, environment and secrets as the
-release will have, one worker, and ``/run/SITE-candidate/candidate.sock``, which only root and the site reach.
+release will have, one worker, and the socket of ``SITE-candidate.socket``, which only root and the site reach.
 """
 
 from __future__ import annotations
@@ -68,12 +68,13 @@ class Candidate:
 
     @property
     def socket(self) -> Path:
-        return self.layout.root / "run" / f"{self.layout.site}-candidate" / "candidate.sock"
+        return self.layout.root / "run" / f"{self.layout.site}-candidate.sock"
 
     def judge(self, probe: Callable[[Path], None]) -> None:
         """Start it, ask it, let ``probe`` ask more with its socket's path, and end it; raises ReleaseError."""
-        # One that a killed run left behind would hold the socket.
-        self.run(["systemctl", "stop", f"{self.layout.site}-candidate@*.service"])
+        # One that a killed run left behind would answer in its place.
+        everything = [f"{self.layout.site}-candidate@*.service", f"{self.layout.site}-candidate.socket"]
+        self.run(["systemctl", "stop", *everything])
         status, output = self.run(["systemctl", "start", self.unit])
         try:
             if status != 0:
@@ -87,7 +88,7 @@ class Candidate:
                 raise self._refusal(str(error)) from error
         finally:
             # Not waited for: it has no visitors.
-            self.run(["systemctl", "stop", "--no-block", self.unit])
+            self.run(["systemctl", "stop", "--no-block", *everything])
             self.run(["systemctl", "reset-failed", self.unit])
 
     def _refusal(self, why: str) -> ReleaseError:

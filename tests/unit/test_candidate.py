@@ -64,7 +64,7 @@ class Bench:
         self.asked: list[dict[str, str]] = []
         self.give: Callable[[int], Answer] = lambda number: (200, NEW, "ready")
         path = self.candidate().socket
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         self.server = Server(str(path), type("Handler", (Application,), {"bench": self}))
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -81,7 +81,7 @@ class Bench:
         self.candidate().judge(probe)
 
     def stopped(self) -> bool:
-        return ["systemctl", "stop", "--no-block", f"s-candidate@{NEW}.service"] in self.commands
+        return ["systemctl", "stop", "--no-block", "s-candidate@*.service", "s-candidate.socket"] in self.commands
 
 
 @pytest.fixture
