@@ -54,6 +54,7 @@ def site_problems(inventory: Inventory) -> Iterator[Problem]:
     yield from _extra_ca(inventory)
     yield from _headers(inventory)
     yield from _egress(inventory)
+    yield from _rollout(inventory)
     yield from _templates(inventory)
     yield from _numbers_and_packages(inventory)
 
@@ -312,6 +313,19 @@ def _egress(inventory: Inventory) -> Iterator[Problem]:
                 what = f"site_egress: '{network}' is not a network."
                 fix = f"Write an address or a network such as 192.0.2.0/24, or one of {', '.join(NETWORKS)}."
                 yield Problem(what, fix, inventory.where("site_egress"))
+
+
+def _rollout(inventory: Inventory) -> Iterator[Problem]:
+    where = inventory.where("site_rollout")
+    batches = inventory.values.get("site_rollout")
+    if isinstance(batches, list) and not batches:
+        yield Problem("site_rollout is empty, so no host would get a release.", "Write [1, 100%].", where)
+    for batch in inventory.items("site_rollout"):
+        share = re.fullmatch(r"(\d{1,3})%", batch) if isinstance(batch, str) else None
+        number = isinstance(batch, int) and not isinstance(batch, bool) and batch > 0
+        if not number and not (share and 0 < int(share[1]) <= 100):
+            what = f"site_rollout: {str(batch).lower()} is not a number of hosts."
+            yield Problem(what, "Write a whole number greater than zero, or a share from 1% to 100%.", where)
 
 
 def _templates(inventory: Inventory) -> Iterator[Problem]:

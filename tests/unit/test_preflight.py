@@ -615,6 +615,22 @@ def test_a_negative_number_of_workers_is_refused(good: Inventory) -> None:
     assert "site_workers is -1" in only(site_problems(changed(good, site_workers=-1))).what
 
 
+@pytest.mark.parametrize("batches", [[1, "100%"], [2], ["1%", "50%", 3]])
+def test_batches_are_numbers_and_shares(good: Inventory, batches: list[Any]) -> None:
+    assert list(site_problems(changed(good, site_rollout=batches))) == []
+
+
+@pytest.mark.parametrize("batch", [0, -1, True, "0%", "101%", "half", "1", 1.5, None])
+def test_a_batch_that_is_no_number_of_hosts_is_refused(good: Inventory, batch: Any) -> None:
+    problem = only(site_problems(changed(good, site_rollout=[1, batch])))
+    assert f"site_rollout: {str(batch).lower()} is not a number of hosts" in problem.what
+    assert "100%" in problem.fix
+
+
+def test_a_rollout_without_batches_is_refused(good: Inventory) -> None:
+    assert "site_rollout is empty" in only(site_problems(changed(good, site_rollout=[]))).what
+
+
 @pytest.mark.parametrize("package", ["Gettext", "gettext --yes", "gettext=1.0", "-y"])
 def test_what_is_no_name_of_a_package_is_refused(good: Inventory, package: str) -> None:
     assert "not the name of a Debian package" in only(site_problems(changed(good, site_packages=[package]))).what
