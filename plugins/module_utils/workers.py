@@ -244,8 +244,8 @@ class Workers:
         until = self._clock() + self.settle
         while True:
             for unit, (state, restarts) in self._states(units).items():
-                if restarts > before[unit]:
-                    return unit, "ended by itself, and systemd started it again"
+                if restarts > before[unit] or state == "activating":
+                    return unit, "ended by itself"
                 if state not in ("active", "reloading"):
                     return unit, f"is {state}"
             if self._clock() >= until:
