@@ -11,7 +11,7 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.template import trust_as_template
 
-FILE_KEYS = {"src", "content", "dest", "mode", "owner", "group", "secret", "vars"}
+FILE_KEYS = {"src", "content", "dest", "mode", "owner", "group", "secret", "shared", "vars"}
 
 
 class ActionModule(ActionBase):
@@ -43,7 +43,9 @@ class ActionModule(ActionBase):
                 f"allowed are {sorted(FILE_KEYS)}, got {sorted(item)}."
             )
         text = self._render(item, search, variables) if "src" in item else str(item["content"])
-        sent: dict[str, Any] = {key: item[key] for key in ("dest", "mode", "owner", "group", "secret") if key in item}
+        sent: dict[str, Any] = {
+            key: item[key] for key in ("dest", "mode", "owner", "group", "secret", "shared") if key in item
+        }
         sent["base64"] = base64.b64encode(text.encode()).decode()
         return sent
 

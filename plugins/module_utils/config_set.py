@@ -6,6 +6,7 @@ Pure Python with no Ansible in it, so that unit tests drive it in a temporary di
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import grp
 import hashlib
 import json
@@ -16,7 +17,9 @@ import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,11 @@ from typing import Any
 # records what root removes in the next run.
 DEFAULT_STATE_DIRECTORY = Path("/var/lib/slipway.d/sets")
 CANDIDATE_PARENT = Path("/run/slipway")
+UNIT_DIRECTORY = Path("/etc/systemd/system")
+# A name that is sought by its own suffix: what wakes others is stopped before what it would wake.
+UNIT_KINDS = (".socket", ".timer", ".path", ".target", ".service")
+# Seconds to wait for another set of this host to go live: a database server may restart in it.
+PATIENCE = 600
 # A bundle of certificates in a diff only pushes what matters off the screen.
 LONGEST_DIFF = 400
 HIDDEN = "(secret: not shown)\n"
@@ -35,7 +43,10 @@ class ConfigSetError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """One file of the set. ``mode`` is the permission bits, ``content`` the exact bytes."""
+    """One file of the set. ``mode`` is the permission bits, ``content`` the exact bytes.
+
+    A ``shared`` file belongs to the host: other sets write it too, so it stays when this set is removed.
+    """
 
     dest: str
     content: bytes
@@ -43,6 +54,7 @@ class File:
     owner: str = "root"
     group: str = "root"
     secret: bool = False
+    shared: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,13 +73,19 @@ class Link:
 
     dest: str
     target: str
+    shared: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """Everything the caller asked for; paths are absolute."""
+    """Everything the caller asked for; paths are absolute.
+
+    ``site`` is whose set this is, for :func:`sets_of`; ``removal`` are the commands that make the running system follow once the
+    set's files are gone. ``probes`` are commands that succeed while the running system is as it should be.
+    """
 
     name: str
+    site: str = ""
     files: Sequence[File] = ()
     directories: Sequence[Directory] = ()
     links: Sequence[Link] = ()
@@ -77,12 +95,21 @@ class Wanted:
     validate: Sequence[str] = ()
     apply: Sequence[str] = ()
     units: Sequence[str] = ()
+    probes: Sequence[str] = ()
+    removal: Sequence[str] = ()
     purge: bool = True
 
     @property
     def paths(self) -> list[str]:
         """Every path that this set owns as a file or a link, sorted."""
         return sorted([item.dest for item in self.files] + [item.dest for item in self.links])
+
+    @property
+    def shared_paths(self) -> list[str]:
+        """Those of them that stay when the set is removed, sorted."""
+        return sorted(
+            [item.dest for item in self.files if item.shared] + [item.dest for item in self.links if item.shared]
+        )
 
 
 @dataclasses.dataclass
@@ -132,8 +159,55 @@ def run_command(arguments: Sequence[str]) -> tuple[int, str]:
     return done.returncode, done.stdout.decode(errors="replace").strip()
 
 
+def read_record(path: Path) -> dict[str, Any]:
+    """What was applied and which paths a set owns; an unreadable record counts as none, so the run heals it."""
+    try:
+        loaded = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return loaded if isinstance(loaded, dict) else {}
+
+
+def sets_of(site: str, state_directory: Path = DEFAULT_STATE_DIRECTORY) -> list[str]:
+    """Names of the sets that belong to a site, sorted."""
+    if not state_directory.is_dir():
+        return []
+    return sorted(path.stem for path in state_directory.glob("*.json") if read_record(path).get("site") == site)
+
+
+def units_of(paths: Sequence[str], unit_directory: Path = UNIT_DIRECTORY) -> list[str]:
+    """What systemctl must stop for the unit files among ``paths``: a template means its instances. Wakers come first."""
+    files = [Path(path) for path in paths if Path(path).parent == unit_directory and Path(path).suffix in UNIT_KINDS]
+    files.sort(key=lambda path: (UNIT_KINDS.index(path.suffix), path.name))
+    return [f"{path.stem}*{path.suffix}" if path.stem.endswith("@") else path.name for path in files]
+
+
+@contextmanager
+def turn(parent: Path, *, patience: float = PATIENCE) -> Iterator[None]:
+    """One set of a host goes live at a time: a candidate is a copy of what other sets write too.
+
+    Raises ConfigSetError after ``patience`` seconds. Where ``parent`` is missing nobody works yet (check mode).
+    """
+    if not parent.is_dir():
+        yield
+        return
+    deadline = time.monotonic() + patience
+    with (parent / "config_set.lock").open("a") as stream:
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= deadline:
+                    raise ConfigSetError(
+                        f"Another set of this host has been going live for {patience:.0f} seconds. Nothing was changed."
+                    ) from error
+            time.sleep(0.05)
+        yield
+
+
 class ConfigSet:
-    """Brings one :class:`Wanted` set live. Construct, then call :meth:`converge` once."""
+    """Brings one :class:`Wanted` set live, or takes it away: call :meth:`converge` or :meth:`remove` once."""
 
     def __init__(
         self,
@@ -141,9 +215,11 @@ class ConfigSet:
         *,
         state_directory: Path = DEFAULT_STATE_DIRECTORY,
         candidate_parent: Path = CANDIDATE_PARENT,
+        unit_directory: Path = UNIT_DIRECTORY,
         run: Callable[[Sequence[str]], tuple[int, str]] = run_command,
     ) -> None:
         self.wanted = wanted
+        self.unit_directory = unit_directory
         self.state_path = state_directory / f"{wanted.name}.json"
         self.candidate_parent = candidate_parent
         self._run = run
@@ -151,12 +227,8 @@ class ConfigSet:
     # -- what is, and what should be -------------------------------------------------------------------------------
 
     def _state(self) -> Mapping[str, Any]:
-        """Last applied digest and owned paths; an unreadable record counts as none, so the run heals it."""
-        try:
-            loaded = json.loads(self.state_path.read_text())
-        except (OSError, ValueError):
-            return {}
-        return loaded if isinstance(loaded, dict) else {}
+        """Last applied digest and owned paths."""
+        return read_record(self.state_path)
 
     def _digest(self) -> str:
         """One hash over everything that decides what the service runs with."""
@@ -251,6 +323,10 @@ class ConfigSet:
             if any(self._run(["systemctl", verb, "--quiet", unit])[0] == 0 for verb in ("is-active", "is-enabled"))
         ]
 
+    def _failing_probes(self) -> list[str]:
+        """Probes that say no; on an empty host, where their program is missing, they say no as well."""
+        return [probe for probe in self.wanted.probes if self._run(shlex.split(probe))[0] != 0]
+
     # -- the public verbs --------------------------------------------------------------------------------------------
 
     def interrupted(self) -> bool:
@@ -260,6 +336,74 @@ class ConfigSet:
 
     def converge(self, *, check: bool = False) -> Outcome:
         """Make the host hold the set; raises ConfigSetError with nothing broken left live."""
+        if not check:
+            self.candidate_parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with turn(self.candidate_parent):
+            return self._converge(check=check)
+
+    def remove(self, *, check: bool = False) -> Outcome:
+        """Take away what the set wrote: its units are stopped, files and links removed, its removal commands run.
+
+        What the set shares with others stays. The record goes last, so a removal that died half-way is finished by the next.
+        """
+        if not self.state_path.exists():
+            return Outcome(changed=False, applied=False, diff=[])
+        with turn(self.candidate_parent):
+            return self._remove(check=check)
+
+    def _remove(self, *, check: bool) -> Outcome:
+        state = self._state()
+        paths = sorted(set(state.get("paths", [])) - set(state.get("shared", [])))
+        diff = [self._entry(path, f"{path}\n", "") for path in paths if os.path.lexists(path)]
+        diff.append(self._entry(str(self.state_path), f"{self.wanted.name}\n", ""))
+        if check:
+            return Outcome(changed=True, applied=False, diff=diff)
+        units = units_of(paths, self.unit_directory)
+        self._stop(units)
+        for path in paths:
+            if os.path.lexists(path):
+                Path(path).unlink()
+        for link in self._links_to(paths):
+            link.unlink()
+        for command in state.get("removal", []):
+            self._must(shlex.split(command))
+        if units:
+            self._must(["systemctl", "daemon-reload"])
+            # A unit that failed is remembered by its name until somebody says so; none is no fault.
+            self._run(["systemctl", "reset-failed", *units])
+        self.state_path.unlink()
+        return Outcome(changed=True, applied=True, diff=diff)
+
+    def _links_to(self, paths: Sequence[str]) -> list[Path]:
+        """Links by which removed units were enabled."""
+        gone = {path for path in paths if Path(path).parent == self.unit_directory}
+        if not gone:
+            return []
+        return [
+            link for link in sorted(self.unit_directory.glob("*.*/*")) if link.is_symlink() and self._aim(link) in gone
+        ]
+
+    @staticmethod
+    def _aim(link: Path) -> str:
+        return os.path.normpath(link.parent / link.readlink())
+
+    def _stop(self, units: Sequence[str]) -> None:
+        """Stop units; one that systemd does not know any more is as good as stopped."""
+        if not units:
+            return
+        status, output = self._run(["systemctl", "stop", *units])
+        if status != 0 and self._run(["systemctl", "is-active", "--quiet", *units])[0] == 0:
+            raise ConfigSetError(f"{', '.join(units)} cannot be stopped: {output}\nNothing was removed.")
+
+    def _must(self, command: Sequence[str]) -> None:
+        status, output = self._run(command)
+        if status != 0:
+            raise ConfigSetError(
+                f"`{shlex.join(command)}` failed with status {status}:\n{output}\n"
+                f"'{self.wanted.name}' is removed in part; run the same again when that is mended."
+            )
+
+    def _converge(self, *, check: bool) -> Outcome:
         directories = self._directory_drift()
         files = self._file_drift()
         links = self._link_drift()
@@ -267,12 +411,15 @@ class ConfigSet:
         digest = self._digest()
         sleeping = self._sleeping_units()
         unwanted = self._unwanted_units()
+        failing = self._failing_probes()
         due = self._state().get("applied") != digest
-        changed = bool(directories or files or links or stale or sleeping or unwanted or due)
+        changed = bool(directories or files or links or stale or sleeping or unwanted or failing or due)
         diff = self._diff(directories, files, links, stale)
         diff += [self._entry(unit, "not enabled and active\n", "enabled and active\n") for unit in sleeping]
         diff += [self._entry(unit, "enabled and active\n", "disabled and stopped\n") for unit in unwanted]
+        diff += [self._entry(probe, "fails\n", "succeeds\n") for probe in failing]
         if not changed:
+            self._keep_record(digest, check=check)
             return Outcome(changed=False, applied=False, diff=[])
         self._validate(check=check)
         if check:
@@ -318,8 +465,6 @@ class ConfigSet:
         ]
         if not commands:
             return
-        if not check:
-            self.candidate_parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         # Check mode leaves not even an empty directory behind.
         parent = self.candidate_parent if self.candidate_parent.is_dir() else None
         with tempfile.TemporaryDirectory(prefix=f"{self.wanted.name}-", dir=parent) as temporary:
@@ -468,10 +613,25 @@ class ConfigSet:
         temporary.symlink_to(target)
         temporary.replace(path)
 
+    def _record(self, applied: str | None, paths: Sequence[str], units: Sequence[str]) -> dict[str, Any]:
+        return {
+            "applied": applied,
+            "paths": list(paths),
+            "units": list(units),
+            "shared": self.wanted.shared_paths,
+            "site": self.wanted.site,
+            "removal": list(self.wanted.removal),
+        }
+
     def _remember(self, *, applied: str | None, paths: Sequence[str], units: Sequence[str]) -> None:
-        record = json.dumps({"applied": applied, "paths": list(paths), "units": list(units)}, indent=1).encode()
+        record = json.dumps(self._record(applied, paths, units), indent=1).encode()
         self.state_path.parent.mkdir(parents=True, exist_ok=True)
         self._write(str(self.state_path), record, 0o600, os.getuid(), os.getgid())
+
+    def _keep_record(self, digest: str, *, check: bool) -> None:
+        """How the set is to be removed changes nothing on the host, and must be known all the same."""
+        if not check and self._state() != self._record(digest, self.wanted.paths, self.wanted.units):
+            self._remember(applied=digest, paths=self.wanted.paths, units=self.wanted.units)
 
     def _diff(
         self,

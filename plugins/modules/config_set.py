@@ -32,10 +32,22 @@ options:
     description: Name of the set, unique on the host; its record is /var/lib/slipway.d/sets/NAME.json.
     type: str
     required: true
+  state:
+    description:
+      - C(present) brings the set live.
+      - C(absent) takes away what an earlier run wrote, as its record says; the units among it are stopped first.
+    type: str
+    choices: [present, absent]
+    default: present
+  site:
+    description: Site that this set belongs to, so that it goes when the site is removed.
+    type: str
+    default: ""
   files:
     description:
       - Files of the set. Each has C(dest) and either C(src) (a template; C(vars) adds variables to it) or C(content).
       - Optional are C(mode), C(owner), C(group) and C(secret), which keeps the content out of diffs and logs.
+      - C(shared) says that other sets of the host write the same file, so that it stays when this set is removed.
     type: list
     elements: dict
     default: []
@@ -45,7 +57,7 @@ options:
     elements: dict
     default: []
   links:
-    description: Symbolic links, each with C(dest) and C(target).
+    description: Symbolic links, each with C(dest) and C(target), and C(shared) as for files.
     type: list
     elements: dict
     default: []
@@ -73,6 +85,16 @@ options:
     default: []
   units:
     description: Units that must be enabled and active; one that is not is started after C(apply).
+    type: list
+    elements: str
+    default: []
+  probes:
+    description: Commands that succeed while the running system is as it should be; one that fails makes C(apply) due.
+    type: list
+    elements: str
+    default: []
+  removal:
+    description: Commands that make the running system follow once the set's files were removed.
     type: list
     elements: str
     default: []
@@ -126,12 +148,14 @@ def _wanted(parameters: dict[str, Any]) -> Wanted:
 
     return Wanted(
         name=parameters["name"],
+        site=parameters["site"],
         files=[
             File(
                 dest=item["dest"],
                 content=base64.b64decode(item["base64"]),
                 mode=_mode(item, item["dest"], "0644"),
                 secret=bool(item.get("secret")),
+                shared=bool(item.get("shared")),
                 **owner(item),
             )
             for item in parameters["files"]
@@ -140,13 +164,18 @@ def _wanted(parameters: dict[str, Any]) -> Wanted:
             Directory(path=item["path"], mode=_mode(item, item["path"], "0755"), **owner(item))
             for item in parameters["directories"]
         ],
-        links=[Link(dest=item["dest"], target=item["target"]) for item in parameters["links"]],
+        links=[
+            Link(dest=item["dest"], target=item["target"], shared=bool(item.get("shared")))
+            for item in parameters["links"]
+        ],
         absent=parameters["absent"],
         inputs=parameters["inputs"],
         root=parameters["root"],
         validate=[validate] if isinstance(validate := parameters["validate"], str) else list(validate),
         apply=parameters["apply"],
         units=parameters["units"],
+        probes=parameters["probes"],
+        removal=parameters["removal"],
         purge=parameters["purge"],
     )
 
@@ -160,13 +189,20 @@ def main() -> None:
         "dest": {"type": "path", "required": True},
         "base64": {"type": "str", "required": True, "no_log": True},
         "secret": {"type": "bool", "default": False},
+        "shared": {"type": "bool", "default": False},
         **rights,
     }
     directory_options = {"path": {"type": "path", "required": True}, **rights}
-    link_options = {"dest": {"type": "path", "required": True}, "target": {"type": "str", "required": True}}
+    link_options = {
+        "dest": {"type": "path", "required": True},
+        "target": {"type": "str", "required": True},
+        "shared": {"type": "bool", "default": False},
+    }
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "site": {"type": "str", "default": ""},
             "files": {**items, "options": file_options},
             "directories": {**items, "options": directory_options},
             "links": {**items, "options": link_options},
@@ -176,13 +212,17 @@ def main() -> None:
             "validate": {"type": "raw", "default": []},
             "apply": {"type": "list", "elements": "str", "default": []},
             "units": {"type": "list", "elements": "str", "default": []},
+            "probes": {"type": "list", "elements": "str", "default": []},
+            "removal": {"type": "list", "elements": "str", "default": []},
             "purge": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
     os.umask(0o022)
     try:
-        outcome = ConfigSet(_wanted(module.params)).converge(check=module.check_mode)
+        config_set = ConfigSet(_wanted(module.params))
+        verb = config_set.remove if module.params["state"] == "absent" else config_set.converge
+        outcome = verb(check=module.check_mode)
     except (ConfigSetError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=outcome.changed, applied=outcome.applied, diff=outcome.diff)

@@ -25,6 +25,9 @@ from ansible_collections.slipway.django.plugins.module_utils.config_set import (
     Outcome,
     Wanted,
     run_command,
+    sets_of,
+    turn,
+    units_of,
 )
 
 ME = pwd.getpwuid(os.getuid()).pw_name
@@ -70,6 +73,17 @@ class Host:
         return ConfigSet(
             wanted, state_directory=self.directory / "state", candidate_parent=self.directory / "run", run=self.run
         ).converge(check=check)
+
+    def remove(self, name: str, *, check: bool = False) -> Outcome:
+        """One removal; ``commands`` holds only what this run did."""
+        self.commands.clear()
+        return ConfigSet(
+            Wanted(name),
+            state_directory=self.directory / "state",
+            candidate_parent=self.directory / "run",
+            unit_directory=self.etc / "systemd/system",
+            run=self.run,
+        ).remove(check=check)
 
     def snapshot(self, where: Path | None = None) -> dict[str, tuple[int, str]]:
         """Every path below ``where`` (etc if not given) with its mode and its content or link target."""
@@ -350,7 +364,7 @@ def test_candidates_leave_nothing_behind(host: Host) -> None:
     secret = host.file("key", "hunter2", secret=True)
     with pytest.raises(ConfigSetError):
         host.converge(Wanted("web", files=[secret], validate=["checker %s"]))
-    assert list((host.directory / "run").rglob("*")) == []
+    assert [path.name for path in (host.directory / "run").rglob("*")] == ["config_set.lock"]
 
 
 # -- apply that fails ----------------------------------------------------------------------------------------------
@@ -853,3 +867,156 @@ def test_a_missing_program_is_an_answer_and_not_an_exception() -> None:
 
 def test_no_shell_reads_a_command() -> None:
     assert run_command(["echo", "$HOME; id"]) == (0, "$HOME; id")
+
+
+# -- a set that goes ---------------------------------------------------------------------------------------------------
+
+
+def site_set(host: Host) -> Wanted:
+    """What a role brings for a site: its own vhost and units, and a file that every site writes."""
+    return Wanted(
+        "web-shop",
+        site="shop",
+        files=[
+            host.file("shop.conf", "listen 80"),
+            dataclasses.replace(host.file("common.conf", "all sites"), shared=True),
+            host.file("systemd/system/shop@.service", "[Service]"),
+            host.file("systemd/system/shop.socket", "[Socket]"),
+        ],
+        links=[Link(str(host.etc / "enabled/shop.conf"), "../shop.conf")],
+        apply=["reload web"],
+        removal=["reload web"],
+    )
+
+
+def test_a_removed_set_leaves_what_it_shares_and_nothing_else(host: Host) -> None:
+    (host.etc / "other.conf").write_text("not ours")
+    host.converge(site_set(host))
+    host.remove("web-shop")
+    left = {str(path.relative_to(host.etc)) for path in host.etc.rglob("*") if not path.is_dir()}
+    assert left == {"other.conf", "common.conf"}
+    assert list((host.directory / "state").iterdir()) == []
+
+
+def test_what_wakes_is_stopped_before_what_it_wakes_and_the_system_follows(host: Host) -> None:
+    host.converge(site_set(host))
+    host.remove("web-shop")
+    assert host.commands == [
+        "systemctl stop shop.socket shop@*.service",
+        "reload web",
+        "systemctl daemon-reload",
+        "systemctl reset-failed shop.socket shop@*.service",
+    ]
+
+
+def test_links_that_enabled_a_removed_unit_go_with_it(host: Host) -> None:
+    host.converge(site_set(host))
+    wants = host.etc / "systemd/system/multi-user.target.wants"
+    wants.mkdir()
+    (wants / "shop@1.service").symlink_to(host.etc / "systemd/system/shop@.service")
+    (wants / "other.service").symlink_to("/lib/systemd/system/other.service")
+    host.remove("web-shop")
+    assert [path.name for path in wants.iterdir()] == ["other.service"]
+
+
+def test_removing_twice_changes_nothing_the_second_time(host: Host) -> None:
+    host.converge(site_set(host))
+    assert host.remove("web-shop").changed
+    again = host.remove("web-shop")
+    assert (again.changed, again.diff, host.commands) == (False, [], [])
+
+
+def test_check_mode_only_says_what_a_removal_would_take(host: Host) -> None:
+    host.converge(site_set(host))
+    before = host.snapshot(host.directory)
+    outcome = host.remove("web-shop", check=True)
+    assert host.snapshot(host.directory) == before
+    assert host.commands == []
+    assert str(host.etc / "shop.conf") in [entry["before_header"] for entry in outcome.diff]
+    assert str(host.etc / "common.conf") not in [entry["before_header"] for entry in outcome.diff]
+
+
+@pytest.mark.parametrize("command", ["systemctl", "reload"])
+def test_a_removal_that_was_killed_is_finished_by_the_next(host: Host, command: str) -> None:
+    host.converge(site_set(host))
+    host.answers[command] = Killed()
+    with pytest.raises(Killed):
+        host.remove("web-shop")
+    host.answers.clear()
+    # systemd has forgotten units whose files are gone.
+    host.answers["systemctl"] = (0, "")
+    assert host.remove("web-shop").changed
+    assert "reload web" in host.commands
+    assert not host.remove("web-shop").changed
+
+
+def test_units_that_systemd_forgot_do_not_stop_a_removal(host: Host) -> None:
+    host.converge(site_set(host))
+    answers = {"stop": (5, "Unit shop.socket not loaded."), "is-active": (3, "")}
+    run = host.run
+    host.run = lambda arguments: answers.get(arguments[1]) or run(arguments)  # type: ignore[method-assign]
+    assert host.remove("web-shop").changed
+
+
+def test_a_unit_that_cannot_be_stopped_keeps_its_files(host: Host) -> None:
+    host.converge(site_set(host))
+    answers = {"stop": (1, "Job failed.")}
+    run = host.run
+    host.run = lambda arguments: answers.get(arguments[1]) or run(arguments)  # type: ignore[method-assign]
+    with pytest.raises(ConfigSetError, match="cannot be stopped: Job failed"):
+        host.remove("web-shop")
+    assert (host.etc / "shop.conf").exists()
+
+
+def test_a_removal_whose_command_fails_says_so_and_stays_due(host: Host) -> None:
+    host.converge(site_set(host))
+    host.answers["reload"] = (1, "no such daemon")
+    with pytest.raises(ConfigSetError, match="no such daemon"):
+        host.remove("web-shop")
+    del host.answers["reload"]
+    assert host.remove("web-shop").changed
+
+
+def test_sets_are_found_by_their_site(host: Host) -> None:
+    host.converge(site_set(host))
+    host.converge(Wanted("base", files=[host.file("a", "b")]))
+    host.converge(Wanted("web-blog", site="blog", files=[host.file("c", "d")]))
+    assert sets_of("shop", host.directory / "state") == ["web-shop"]
+    assert sets_of("shop", host.directory / "nowhere") == []
+
+
+def test_how_a_set_goes_is_remembered_though_nothing_changed(host: Host) -> None:
+    plain = dataclasses.replace(site_set(host), site="", removal=[])
+    host.converge(plain)
+    outcome = host.converge(site_set(host))
+    assert (outcome.changed, host.commands) == (False, [])
+    assert sets_of("shop", host.directory / "state") == ["web-shop"]
+
+
+def test_units_are_those_of_the_system_directory() -> None:
+    paths = [
+        "/etc/systemd/system/a.service",
+        "/etc/systemd/system/a.timer",
+        "/etc/systemd/system/b@.service",
+        "/etc/systemd/system/nginx.service.d/x.conf",
+        "/srv/a.service",
+    ]
+    assert units_of(paths) == ["a.timer", "a.service", "b@*.service"]
+
+
+def test_a_probe_that_fails_makes_apply_due(host: Host) -> None:
+    wanted = Wanted("db", files=[host.file("rules", "x")], probes=["probe rules"], apply=["follow rules"])
+    host.converge(wanted)
+    assert not host.converge(wanted).changed
+    host.answers["probe"] = (1, "differs")
+    outcome = host.converge(wanted)
+    assert outcome.changed
+    assert "follow rules" in host.commands
+    assert [entry["before_header"] for entry in outcome.diff] == ["probe rules"]
+
+
+def test_sets_of_one_host_take_turns(tmp_path: Path) -> None:
+    with turn(tmp_path), pytest.raises(ConfigSetError, match="Nothing was changed"), turn(tmp_path, patience=0.1):
+        pytest.fail("both went live at once")
+    with turn(tmp_path, patience=0):
+        pass

@@ -65,6 +65,8 @@ HOSTS: Mapping[str, Host] = {
         Host("str13", 57, "trixie"),
         # workers, jobs, media and maintenance
         Host("back13", 53, "trixie"),
+        # molecule/sites: several sites and a preview on one host
+        Host("sites13", 54, "trixie"),
         # migrations: plan, dump, locks
         Host("mig13", 52, "trixie"),
     )
