@@ -12,16 +12,23 @@ Run = Callable[[Sequence[str]], tuple[int, str]]
 
 
 def words(command: str | Sequence[str], directory: Path) -> list[str]:
-    """The command as words, with its program found in the release: ``manage.py`` is its management, others are in its venv."""
+    """The words to run for a command of a release.
+
+    ``manage.py`` as the first word is the release's management, whatever its shape. Else a list is a program with its
+    arguments, looked for in PATH, and a text is a line for the shell.
+    """
     given = shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
     if not given:
         raise ReleaseError("A command is empty.")
-    program, rest = given[0], given[1:]
-    if program in ("manage.py", "./manage.py"):
+    if given[0] in ("manage.py", "./manage.py"):
         there = (directory / "project" / "manage.py").is_file()
-        return [str(directory / "venv/bin/python"), *(["manage.py"] if there else ["-m", "django"]), *rest]
-    in_venv = directory / "venv/bin" / program
-    return [str(in_venv) if "/" not in program and in_venv.exists() else program, *rest]
+        return [str(directory / "venv/bin/python"), *(["manage.py"] if there else ["-m", "django"]), *given[1:]]
+    return ["/bin/sh", "-ec", command] if isinstance(command, str) else ["/usr/bin/env", *given]
+
+
+def programs(directory: Path) -> dict[str, str]:
+    """Environment in which the programs of a release's venv come first."""
+    return {"PATH": f"{directory / 'venv/bin'}:/usr/local/bin:/usr/bin:/bin", "VIRTUAL_ENV": str(directory / "venv")}
 
 
 def run_in_release(
@@ -46,7 +53,7 @@ def run_in_release(
         [
             "systemd-run", "--quiet", "--wait", "--collect", "--pipe",
             *(f"--property={line}" for line in properties),
-            *(f"--setenv={name}={value}" for name, value in sorted(extra.items())),
+            *(f"--setenv={name}={value}" for name, value in sorted({**programs(directory), **extra}.items())),
             *arguments,
         ]
     )  # fmt: skip

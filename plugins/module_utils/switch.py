@@ -158,6 +158,9 @@ class Switch:
             # Written before anything moves, so that a run that is killed on the way leaves a release to go back to.
             serving = [item["id"] for item in list_releases(self.layout) if item["state"] == LIVE]
             known = {key: value for key, value in read_manifest(place).items() if key != "proven_at"}
+            proven = read_manifest(place).get("proven_at")
+            if proven:
+                known["was_proven_at"] = proven
             write_manifest(place, {**known, **({"previous": serving[-1]} if serving else {})})
         self._start(situation)
         self._point_current(situation.wanted)
@@ -192,8 +195,7 @@ class Switch:
         place = self.layout.releases / release
         previous = str(read_manifest(place).get("previous", ""))
         journal = self.journal(release)
-        set_state(place, FAILED, gate=gate, reason=reason[:4000])
-        told = f"Its last journal lines:\n{journal}\nIt is marked failed. "
+        told = f"Its last journal lines:\n{journal}\n{self._refuse(release, gate, reason)} "
         there = self.layout.releases / previous / "release.json"
         if not previous or not there.is_file() or read_manifest(there.parent)["state"] != RETIRED:
             self._run(["systemctl", "disable", "--quiet", self.unit(release)])
@@ -213,8 +215,20 @@ class Switch:
         try:
             judge(situation.wanted)
         except ReleaseError as error:
-            set_state(self.layout.releases / situation.wanted, FAILED, gate="candidate", reason=str(error)[:4000])
-            raise ReleaseError(f"{error}\nIt is marked failed. {self._standing(situation)}") from error
+            marked = self._refuse(situation.wanted, "candidate", str(error))
+            raise ReleaseError(f"{error}\n{marked} {self._standing(situation)}") from error
+
+    def _refuse(self, release: str, gate: str, reason: str) -> str:
+        """Mark a release as failed, or, when it has served well before, as what it was; returns what to tell."""
+        place = self.layout.releases / release
+        manifest = read_manifest(place)
+        proven = manifest.get("proven_at") or manifest.get("was_proven_at")
+        if proven:
+            # What is wrong may not be its fault, and it stays a release to go back to.
+            set_state(place, RETIRED, gate=gate, reason=reason[:4000], proven_at=proven)
+            return "It has served before and is kept."
+        set_state(place, FAILED, gate=gate, reason=reason[:4000])
+        return "It is marked failed."
 
     def _standing(self, situation: Situation) -> str:
         """Who serves now."""
@@ -242,10 +256,10 @@ class Switch:
             )
         self._run(["systemctl", "stop", unit])
         self._run(["systemctl", "reset-failed", unit])
-        set_state(self.layout.releases / situation.wanted, FAILED, gate="switch", reason=f"it did not start: {output}")
+        marked = self._refuse(situation.wanted, "switch", f"it did not start: {output}")
         raise ReleaseError(
             f"Release {situation.wanted} was refused at the gate 'switch': its self-test did not pass.\n{output}\n"
-            f"Its last journal lines:\n{journal}\nIt is marked failed and stopped. {self._standing(situation)}"
+            f"Its last journal lines:\n{journal}\n{marked} {self._standing(situation)}"
         )
 
     def _point_current(self, release: str) -> None:

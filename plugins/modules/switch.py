@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,12 @@ from ansible_collections.slipway.django.plugins.module_utils.release_lock import
     read_lock,
     seconds_since,
 )
-from ansible_collections.slipway.django.plugins.module_utils.release_records import Layout, ReleaseError, gate_of
+from ansible_collections.slipway.django.plugins.module_utils.release_records import (
+    Layout,
+    ReleaseError,
+    gate_of,
+    read_manifest,
+)
 from ansible_collections.slipway.django.plugins.module_utils.switch import Switch, run_command, summary
 
 DOCUMENTATION = """
@@ -58,10 +63,6 @@ options:
     type: list
     elements: dict
     default: []
-  hooks:
-    description: Commands by stage; those of C(candidate) and C(after_switch) are run here.
-    type: dict
-    default: {}
   proof:
     description: Where to ask for the proof, as C(url), C(addresses) and C(ca_file); none means that nobody asks.
     type: dict
@@ -129,8 +130,7 @@ class Verbs:
         with hold(self.layout, self.holder, dead=self.parameters["dead"]):
             try:
                 changed, situation = self.switch.converge()
-                for command in self._commands("after_switch"):
-                    self._in_release(situation.wanted, command, {})
+                self._hooks(situation.wanted, "after_switch", {})
             except ReleaseError as error:
                 self._end(situation.wanted, "refused", gate_of(str(error)), str(error))
                 raise
@@ -171,17 +171,16 @@ class Verbs:
         candidate = Candidate(self.layout, release, self.parameters["domain"], questions, run_command)
 
         def probe(socket: Path) -> None:
-            for command in self._commands("candidate"):
-                extra = {"SLIPWAY_CANDIDATE_SOCKET": str(socket), "SLIPWAY_CANDIDATE_HOST": candidate.domain}
-                self._in_release(release, command, extra)
+            asked = {"SLIPWAY_CANDIDATE_SOCKET": str(socket), "SLIPWAY_CANDIDATE_HOST": candidate.domain}
+            self._hooks(release, "candidate", asked)
 
         candidate.judge(probe)
 
-    def _commands(self, stage: str) -> Sequence[Any]:
-        return self.parameters["hooks"].get(stage) or []
-
-    def _in_release(self, release: str, command: Any, extra: Mapping[str, str]) -> None:
-        run_in_release(self.layout, release, command, extra, run_command)
+    def _hooks(self, release: str, stage: str, extra: Mapping[str, str]) -> None:
+        """Run the commands that the release itself brought: an older one has those of its own day."""
+        hooks = read_manifest(self.layout.releases / release).get("hooks") or {}
+        for command in hooks.get(stage) or []:
+            run_in_release(self.layout, release, command, {**extra, "SLIPWAY_STAGE": stage}, run_command)
 
 
 def main() -> None:
@@ -194,7 +193,6 @@ def main() -> None:
             "domain": {"type": "str", "default": ""},
             "health_path": {"type": "str", "default": "/readyz"},
             "requests": {"type": "list", "elements": "dict", "default": []},
-            "hooks": {"type": "dict", "default": {}},
             "proof": {"type": "dict", "default": {}},
             "holder": {"type": "dict", "default": {}},
             "dead": {"type": "str", "default": ""},

@@ -403,6 +403,22 @@ def test_a_judge_that_refuses_leaves_the_old_release_alone(serving: Host) -> Non
     assert serving.states() == {OLD: LIVE, NEW: FAILED}
 
 
+def test_a_release_that_served_well_before_stays_one_to_go_back_to_when_it_is_refused(serving: Host) -> None:
+    def refuse(release: str) -> None:
+        raise release_records.ReleaseError("the database is down")
+
+    switch = serving.switch(proving=True)
+    switch.confirm(OLD)
+    switch.converge()
+    switch.confirm(NEW)
+    release_records.set_state(serving.layout.releases / OLD, READY)
+    with pytest.raises(release_records.ReleaseError, match="It has served before and is kept"):
+        serving.switch(proving=True, judge=refuse).converge()
+    assert serving.states() == {OLD: RETIRED, NEW: LIVE}
+    assert release_records.read_manifest(serving.layout.releases / OLD)["proven_at"]
+    serving.assert_serves_alone(NEW)
+
+
 def test_only_a_release_that_does_not_serve_yet_is_judged(serving: Host) -> None:
     judged: list[str] = []
     serving.switch(judge=judged.append).converge()
