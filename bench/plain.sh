@@ -132,7 +132,8 @@ for root in roots:
             same.setdefault(hashlib.sha256(content).hexdigest(), (content, []))[1].append(path)
 def work(item):
     name, (content, paths) = item
-    for suffix, make in ((".gz", lambda: gzip.compress(content, 9, mtime=0)), (".br", lambda: brotli.compress(content, quality=11))):
+    quality = 5 if paths[0].suffix == ".map" else 11
+    for suffix, make in ((".gz", lambda: gzip.compress(content, 9, mtime=0)), (".br", lambda: brotli.compress(content, quality=quality))):
         kept = cache / (name + suffix)
         if not kept.exists():
             kept.write_bytes(make())

@@ -19,6 +19,9 @@ COMPRESSIBLE = {
     ".wasm", ".webmanifest", ".xml",
 }  # fmt: skip
 SMALLEST_TO_COMPRESS = 512
+# What only a developer's tools ask for is not worth the seconds that the best compression of a large file takes.
+QUICK = {".map"}
+BEST_QUALITY, QUICK_QUALITY = 11, 5
 # As Django's ManifestStaticFilesStorage names them.
 HASHED_NAME = re.compile(r"\.[0-9a-f]{12}\.[^/]+$")
 
@@ -55,9 +58,10 @@ def compress_file(path: Path, cache: Path) -> None:
 
     content = path.read_bytes()
     name = hashlib.sha256(content).hexdigest()
+    quality = QUICK_QUALITY if path.suffix in QUICK else BEST_QUALITY
     makers: dict[str, Callable[[bytes], bytes]] = {
         ".gz": lambda data: gzip.compress(data, 9, mtime=0),
-        ".br": lambda data: brotli.compress(data, quality=11),
+        ".br": lambda data: brotli.compress(data, quality=quality),
     }
     for suffix, make in makers.items():
         kept = cache / f"{name}{suffix}"
