@@ -13,7 +13,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -193,15 +193,27 @@ class Site:
 
     def run(self, command: str, *, check: bool = True, timeout: float = 120) -> str:
         """Run a shell command on the host; raises AssertionError when it fails and that matters."""
-        host = HOSTS[self.facts["host"]]
-        multiplexed = ["-o", "ControlMaster=auto", "-o", "ControlPersist=30", "-o", f"ControlPath={BUILD}/%C"]
-        first, *rest = access.ssh_command(host, [command])
-        done = subprocess.run(
-            [first, *multiplexed, *rest], capture_output=True, text=True, timeout=timeout, check=False
-        )
+        done = subprocess.run(self.command(command), capture_output=True, text=True, timeout=timeout, check=False)
         if check and done.returncode != 0:
             raise AssertionError(f"{command}: status {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout.strip()
+
+    def command(self, command: str) -> list[str]:
+        """The command line that runs a shell command on the host."""
+        first, *rest = access.ssh_command(HOSTS[self.facts["host"]], [command])
+        one_connection = ["-o", "ControlMaster=auto", "-o", "ControlPersist=30", "-o", f"ControlPath={BUILD}/%C"]
+        return [first, *one_connection, *rest]
+
+    def query(self, statement: str) -> str:
+        """What PostgreSQL answers, unaligned and without headings."""
+        return self.run(f"runuser -u postgres -- psql --no-psqlrc -tA -d {self.name} -c {shlex.quote(statement)}")
+
+    def wait_until(self, so: Callable[[], bool], what: str, seconds: float = 30) -> None:
+        """Wait for something to become true; raises AssertionError with ``what`` when it does not."""
+        deadline = time.monotonic() + seconds
+        while not so():
+            assert time.monotonic() < deadline, f"It did not come true in {seconds:.0f} s that {what}."
+            time.sleep(0.1)
 
     def reboot(self) -> None:
         """Reboot the host and wait until it can be reached."""
@@ -242,6 +254,5 @@ class Site:
 
     def executions(self) -> dict[str, int]:
         """How often each key of the unrepeatable POST was written down."""
-        query = "SELECT key, count(*) FROM drill_count GROUP BY key"
-        rows = self.run(f"runuser -u postgres -- psql --no-psqlrc -tA -d {self.name} -c {shlex.quote(query)}")
-        return {key: int(number) for key, _, number in (row.partition("|") for row in rows.splitlines())}
+        rows = self.query("SELECT key, count(*) FROM drill_count GROUP BY key").splitlines()
+        return {key: int(number) for key, _, number in (row.partition("|") for row in rows)}
