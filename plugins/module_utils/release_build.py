@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import json
 import os
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -27,6 +29,7 @@ from ansible_collections.slipway.django.plugins.module_utils.release_records imp
     Layout,
     ReleaseError,
     account_of,
+    gate_of,
     list_releases,
     now,
     read_manifest,
@@ -34,6 +37,7 @@ from ansible_collections.slipway.django.plugins.module_utils.release_records imp
     write_manifest,
 )
 from ansible_collections.slipway.django.plugins.module_utils.release_request import Request, quote_environment
+from ansible_collections.slipway.django.plugins.module_utils.release_resources import judge_room
 from ansible_collections.slipway.django.plugins.module_utils.release_shape import (
     APP,
     OVERLAY,
@@ -44,6 +48,9 @@ from ansible_collections.slipway.django.plugins.module_utils.release_shape impor
     write_overlay,
 )
 from ansible_collections.slipway.django.plugins.module_utils.release_static import compress_trees, pool_static
+
+# Management commands that are a gate of their own; any other step belongs to the build.
+MANAGED_GATES = ("check", "makemigrations", "migrations", "dump", "migrate")
 
 RUNNER = """
 import json, os, sys, traceback
@@ -94,6 +101,7 @@ class Build:
 
     def run(self) -> str:
         """Build, check and migrate; returns the release's id or raises ReleaseError with the release marked failed."""
+        judge_room(self.layout)
         self._prepare()
         try:
             for step in (
@@ -110,12 +118,21 @@ class Build:
                 step()
                 self.timings[step.__name__.strip("_")] = round((datetime.datetime.now() - started).total_seconds(), 2)
         except (ReleaseError, OSError, subprocess.SubprocessError, tarfile.TarError) as error:
-            set_state(self.directory, FAILED, reason=str(error)[:4000])
+            self._fail(error)
             raise ReleaseError(
                 f"{error}\nRelease {self.id} is marked failed and kept in {self.directory}. {self._standing()}"
             ) from error
         set_state(self.directory, READY, timings=self.timings, python=self._python_version())
         return self.id
+
+    def _fail(self, error: Exception) -> None:
+        """Keep what is left of it for whoever looks for the cause."""
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full or os.strerror(errno.ENOSPC) in str(error):
+            # What can be made again makes room for what the services of this host have to write.
+            for name in ("venv", "static"):
+                shutil.rmtree(self.directory / name, ignore_errors=True)
+        set_state(self.directory, FAILED, gate=gate_of(str(error)) or "build", reason=str(error)[:4000])
 
     def _standing(self) -> str:
         try:
@@ -380,7 +397,8 @@ class Build:
                 Path(arguments[0]).name,
             )
             shown = "\n".join(line for line in lines if not line.startswith("slipway-failed-step:"))[-3000:]
-            raise ReleaseError(f"The release was refused at the step '{step}' (as {account}):\n{shown}")
+            gate = step if step in MANAGED_GATES else "build"
+            raise ReleaseError(f"The release was refused at the gate '{gate}' ({step}, as {account}):\n{shown}")
 
 
 def as_user(account: str, work: Callable[[], None]) -> None:

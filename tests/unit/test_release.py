@@ -95,7 +95,7 @@ class Host:
         self.calls.append(call)
         problem = self.refuse(call)
         if problem is not None:
-            raise ReleaseError(f"The release was refused at the step '{problem}' (as {account}):\nboom")
+            raise ReleaseError(f"The release was refused at the gate '{problem}' ({problem}, as {account}):\nboom")
         if account == "root" and "venv" in arguments:
             (Path(arguments[-1]) / "bin").mkdir(parents=True)
         elif account == "root" and "--require-hashes" in arguments:
@@ -438,6 +438,18 @@ def test_an_account_that_is_not_there_is_told_with_the_playbook_to_run(
         host.build()
     assert "playbooks/provision.yml" in str(refused.value)
     assert host.states() == []
+
+
+def test_a_full_disk_gives_back_what_can_be_made_again_and_keeps_the_reason(host: Host) -> None:
+    host.refuse = lambda call: "collectstatic: No space left on device" if "collectstatic" in call.stdin else None
+    with pytest.raises(ReleaseError, match="No space left on device"):
+        host.build()
+    (place,) = host.layout.releases.iterdir()
+    assert not (place / "venv").exists()
+    assert (place / "app").exists()
+    assert release_records.read_manifest(place)["gate"] == "build"
+    host.refuse = lambda call: None
+    assert host.build()[0]
 
 
 # -- releases that were taken back -------------------------------------------------------------------------------------
