@@ -156,24 +156,28 @@ def test_an_answer_that_never_comes_is_a_failure() -> None:
         assert failures(visit(target, seconds=0.1, timeout=0.3, new=10)) == ["no answer in 0 s"]
 
 
-def closes_after_each(connection: socket.socket, head: bytes, number: int) -> bool:
+def closes_after_each() -> Behaviour:
     """Answers as if it would keep the connection, and closes it when the next request is under way."""
-    if getattr(closes_after_each, "answered", None) is connection:
-        return False
-    behaves(connection, head, number)
-    closes_after_each.answered = connection  # type: ignore[attr-defined]
-    return True
+    answered: list[socket.socket] = []
+
+    def behaviour(connection: socket.socket, head: bytes, number: int) -> bool:
+        if connection in answered:
+            return False
+        answered.append(connection)
+        return behaves(connection, head, number)
+
+    return behaviour
 
 
 def test_a_get_on_a_reused_connection_that_was_closed_is_sent_again_and_counted() -> None:
-    with server(closes_after_each) as target:
+    with server(closes_after_each()) as target:
         records = visit(target, seconds=0.4, kept=10)
     assert failures(records) == []
     assert sum(record.retried for record in records) >= 1
 
 
 def test_a_post_is_never_sent_twice() -> None:
-    with server(closes_after_each) as target:
+    with server(closes_after_each()) as target:
         records = visit(target, seconds=0.4, post=10)
     assert "dropped: the connection was closed" in failures(records)
     assert not any(record.retried for record in records)

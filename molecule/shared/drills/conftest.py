@@ -8,35 +8,16 @@ from __future__ import annotations
 
 import http.client
 import itertools
-import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import drillapp
 import pytest
-from harness import BUILD, Site
-from load import Kind, Load
-
-REPORT = BUILD / "report.json"
-# Enough to see what gets lost, little enough to leave the machine to the releases.
-LIGHT = {Kind.NEW: 3.0, Kind.KEPT: 3.0, Kind.POST: 2.0, Kind.SLOW: 0.5}
-HEAVY = {Kind.NEW: 10.0, Kind.KEPT: 10.0, Kind.POST: 5.0, Kind.SLOW: 2.0}
-
-
-class Report:
-    """Figures of the drills, for a reader and for scripts."""
-
-    def __init__(self) -> None:
-        self.figures: dict[str, Any] = {}
-
-    def note(self, drill: str, **figures: Any) -> None:
-        """Add figures to a drill's, and write all down at once: a run may end here."""
-        self.figures.setdefault(drill, {}).update(figures)
-        REPORT.parent.mkdir(parents=True, exist_ok=True)
-        REPORT.write_text(json.dumps(self.figures, indent=1) + "\n")
+from harness import BUILD, LIGHT, Report, Site, assert_executed_once
+from load import Load
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -73,22 +54,22 @@ def new_source() -> Callable[[], Path]:
     """Makes the source of another release than any before it, with another dependency."""
     # Also of those that an earlier run left on the host.
     numbers = itertools.count(int(time.time()) % 10_000_000)
-    return lambda: drillapp.make(BUILD / "new", next(numbers))
+
+    def make() -> Path:
+        number = next(numbers)
+        return drillapp.make(BUILD / f"sources/{number}", number)
+
+    shutil.rmtree(BUILD / "sources", ignore_errors=True)
+    return make
 
 
 @pytest.fixture(scope="session")
-def good() -> Path:
-    """The source of the release that serves between the drills."""
-    return drillapp.make(BUILD / "good", int(time.time()) % 10_000_000)
-
-
-@pytest.fixture(scope="session")
-def converged(pytestconfig: pytest.Config, good: Path) -> Site:
+def converged(pytestconfig: pytest.Config, new_source: Callable[[], Path]) -> Site:
     """The site with the drills' application on it."""
     os.environ["ANSIBLE_NOCOLOR"] = "1"
     found = Site(str(pytestconfig.getoption("--ansible-inventory")))
     run = found.deploy(
-        good,
+        new_source(),
         environment={"ANSIBLE_CALLBACKS_ENABLED": "slipway_boundary", "SLIPWAY_BOUNDARY_LOG": str(boundary_log())},
     )
     assert run.returncode == 0, run.output[-6000:]
@@ -96,14 +77,14 @@ def converged(pytestconfig: pytest.Config, good: Path) -> Site:
 
 
 @pytest.fixture
-def site(converged: Site, good: Path) -> Site:
+def site(converged: Site) -> Site:
     """The site as every drill finds it: a good release answers. One that a failed drill before this left is replaced."""
     try:
         well = converged.get().status == 200
     except (OSError, http.client.HTTPException):
         well = False
     if not well:
-        run = converged.deploy(good)
+        run = converged.deploy_again()
         assert run.returncode == 0, run.output[-6000:]
     return converged
 
@@ -128,12 +109,3 @@ def light(converged: Site, report: Report) -> Iterator[Load]:
     with converged.load("light", 1700, LIGHT) as load:
         yield load
     assert_executed_once(converged, load)
-
-
-def assert_executed_once(site: Site, load: Load) -> None:
-    """Every POST was executed once at most, and those that were answered were executed."""
-    executed = site.executions()
-    posts = [record for record in load.records() if record.kind is Kind.POST]
-    assert posts
-    assert [record for record in posts if executed.get(record.key, 0) > 1] == [], "executed twice"
-    assert [record for record in posts if not record.failure and record.key not in executed] == [], "lost"

@@ -31,6 +31,24 @@ CALLBACKS = Path(__file__).resolve().parent / "callbacks"
 LONGEST = 300.0
 PATHS = {Kind.NEW: drillapp.QUICK, Kind.KEPT: drillapp.QUICK, Kind.POST: drillapp.COUNT, Kind.SLOW: drillapp.SLOW}
 
+REPORT = BUILD / "report.json"
+# Enough to see what gets lost, little enough to leave the machine to the releases.
+LIGHT = {Kind.NEW: 3.0, Kind.KEPT: 3.0, Kind.POST: 2.0, Kind.SLOW: 0.5}
+HEAVY = {Kind.NEW: 10.0, Kind.KEPT: 10.0, Kind.POST: 5.0, Kind.SLOW: 2.0}
+
+
+class Report:
+    """Figures of the drills, for a reader and for scripts."""
+
+    def __init__(self) -> None:
+        self.figures: dict[str, Any] = {}
+
+    def note(self, drill: str, **figures: Any) -> None:
+        """Add figures to a drill's, and write all down at once: a run may end here."""
+        self.figures.setdefault(drill, {}).update(figures)
+        REPORT.parent.mkdir(parents=True, exist_ok=True)
+        REPORT.write_text(json.dumps(self.figures, indent=1) + "\n")
+
 
 @dataclass(frozen=True)
 class Run:
@@ -98,6 +116,8 @@ class Site:
 
     def __init__(self, inventory: str) -> None:
         self.inventory = inventory
+        # The source of the release that serves, as far as releases were made here.
+        self.serving: Path | None = None
         self._runs = 0
 
     @cached_property
@@ -144,7 +164,15 @@ class Site:
 
     def deploy(self, source: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Run:
         """Release a project, whatever comes of it."""
-        return self.start_deploy(source, *arguments, environment=environment).wait()
+        run = self.start_deploy(source, *arguments, environment=environment).wait()
+        if run.returncode == 0:
+            self.serving = source
+        return run
+
+    def deploy_again(self) -> Run:
+        """Release what serves already."""
+        assert self.serving is not None
+        return self.deploy(self.serving)
 
     def start_deploy(self, source: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Playing:
         """Begin to release a project."""
@@ -204,6 +232,10 @@ class Site:
         one_connection = ["-o", "ControlMaster=auto", "-o", "ControlPersist=30", "-o", f"ControlPath={BUILD}/%C"]
         return [first, *one_connection, *rest]
 
+    def start_command(self, command: str) -> subprocess.Popen[bytes]:
+        """Start a shell command on the host."""
+        return subprocess.Popen(self.command(command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
     def query(self, statement: str) -> str:
         """What PostgreSQL answers, unaligned and without headings."""
         return self.run(f"runuser -u postgres -- psql --no-psqlrc -tA -d {self.name} -c {shlex.quote(statement)}")
@@ -256,3 +288,12 @@ class Site:
         """How often each key of the unrepeatable POST was written down."""
         rows = self.query("SELECT key, count(*) FROM drill_count GROUP BY key").splitlines()
         return {key: int(number) for key, _, number in (row.partition("|") for row in rows)}
+
+
+def assert_executed_once(site: Site, load: Load) -> None:
+    """Every POST was executed once at most, and those that were answered were executed."""
+    executed = site.executions()
+    posts = [record for record in load.records() if record.kind is Kind.POST]
+    assert posts
+    assert [record for record in posts if executed.get(record.key, 0) > 1] == [], "executed twice"
+    assert [record for record in posts if not record.failure and record.key not in executed] == [], "lost"

@@ -29,9 +29,14 @@ WAYS = {
 
 
 @pytest.fixture
-def spoilt(good: Path) -> Callable[[str], Path]:
+def spoilt(site: Site) -> Callable[[str], Path]:
     """A copy of what serves, broken in a way."""
-    return lambda name: broken.make(name, good, BUILD / "broken")
+
+    def spoil(name: str) -> Path:
+        assert site.serving is not None
+        return broken.make(name, site.serving, BUILD / "broken")
+
+    return spoil
 
 
 @contextmanager
@@ -86,7 +91,7 @@ def assert_nobody_noticed(window: Window, live: str, *, others: int = 0) -> None
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_broken_release_is_refused_and_nobody_meets_it(
-    site: Site, light: Load, good: Path, spoilt: Callable[[str], Path], way: str
+    site: Site, light: Load, spoilt: Callable[[str], Path], way: str
 ) -> None:
     gate, says = WAYS[way]
     live = site.get().release
@@ -101,14 +106,14 @@ def test_a_broken_release_is_refused_and_nobody_meets_it(
     # What passed as a candidate and failed the proof was met by visitors for a moment: that is what the proof is for.
     assert_nobody_noticed(window, live, others=1 if gate == "proof" else 0)
 
-    again = site.deploy(good)
+    again = site.deploy_again()
     assert again.returncode == 0, again.output[-4000:]
     assert again.changes == 0, again.output[-4000:]
     assert_unharmed(site, live)
 
 
 def test_a_second_controller_is_refused_by_name_while_the_first_waits_for_a_release_that_hangs(
-    site: Site, light: Load, good: Path, spoilt: Callable[[str], Path], new_source: Callable[[], Path]
+    site: Site, light: Load, spoilt: Callable[[str], Path], new_source: Callable[[], Path]
 ) -> None:
     live = site.get().release
     with light.window() as window:
@@ -132,7 +137,7 @@ def test_a_second_controller_is_refused_by_name_while_the_first_waits_for_a_rele
     assert_nobody_noticed(window, live)
 
     began = time.monotonic()
-    again = site.deploy(good)
+    again = site.deploy_again()
     assert again.returncode == 0, again.output[-4000:]
     assert time.monotonic() - began < 60, "the refused runs left the site held"
     assert_unharmed(site, live)

@@ -1,0 +1,151 @@
+"""What goes wrong while a release is under way: the old one answers, and the next run heals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from harness import Run, Site
+from load import Load
+
+
+def assert_healed(site: Site, run: Run, before: str) -> str:
+    """The run succeeded, and a release serves alone that is another than the one before; returns its id."""
+    assert run.returncode == 0, run.output[-4000:]
+    live = site.get().release
+    assert live != before
+    assert site.current() == live
+    assert site.running() == [live]
+    records = site.releases()
+    assert records[live]["state"] == "live"
+    assert [name for name, record in records.items() if record["state"] in ("building", "ready")] == []
+    return live
+
+
+def test_a_controller_killed_at_any_boundary_leaves_a_site_that_answers_and_the_next_run_heals(
+    site: Site, light: Load, boundaries: list[str], new_source: Callable[[], Path]
+) -> None:
+    assert "slipway.django.release" in boundaries
+    assert "slipway.django.switch" in boundaries
+    for number, task in enumerate(boundaries, 1):
+        before = site.get().release
+        source = new_source()
+        with light.window() as window:
+            killed = site.deploy(
+                source,
+                environment={
+                    "ANSIBLE_CALLBACKS_ENABLED": "slipway_boundary",
+                    "SLIPWAY_BOUNDARY_KILL": str(number),
+                },
+            )
+            assert killed.returncode == -9, f"{task}: {killed.output[-4000:]}"
+            assert site.get().status == 200, task
+            healing = site.deploy(source)
+        assert_healed(site, healing, before)
+        assert window.summary.failed == 0, f"{task}: {window.summary}"
+
+
+def test_a_controller_killed_while_it_builds_is_no_obstacle(
+    site: Site, light: Load, new_source: Callable[[], Path]
+) -> None:
+    """What it left running on the host is waited for, and its hold on the site is taken over."""
+    before = site.get().release
+    known = set(site.releases())
+    with light.window() as window:
+        run = site.start_deploy(new_source())
+        site.wait_until(lambda: bool(set(site.releases()) - known), "a release is being built")
+        assert run.kill().returncode == -9
+        assert site.get().release == before
+        healing = site.deploy(new_source())
+    assert_healed(site, healing, before)
+    assert window.summary.failed == 0, str(window.summary)
+
+
+def test_a_full_disk_refuses_the_release_and_not_the_visitors(
+    site: Site, light: Load, new_source: Callable[[], Path]
+) -> None:
+    """The releases move to a small file system, which is filled as soon as a new one appears there."""
+    before = site.get().release
+    place, copy = f"{site.home}/releases", "/mnt/drill-releases"
+    size = int(site.run(f"du -sm {place}").split()[0]) + 1200
+    site.run(f"mkdir -p {copy} && mount -t tmpfs -o mode=755,size={size}m drill {copy} && cp -a {place}/. {copy}/")
+    site.run(f"mount --bind {copy} {place} && umount {copy}")
+    try:
+        fill = (
+            f"known=$(ls {place} | wc -l); tries=0; until [ $(ls {place} | wc -l) -gt $known ]; do sleep 0.05;"
+            f" tries=$((tries + 1)); [ $tries -lt 1200 ] || exit 1; done; cat /dev/zero >{place}/.full 2>/dev/null; true"
+        )
+        with light.window() as window:
+            filling = site.start_command(fill)
+            refused = site.deploy(new_source())
+            assert filling.wait(60) == 0
+        free = site.run(f"df --output=avail {place} | tail -n 1").strip()
+        told = refused.said
+        site.run(f"rm {place}/.full")
+        unchanged = site.deploy_again()
+        records = site.releases()
+    finally:
+        site.run(f"umount --lazy {place}")
+    assert free == "0"
+    assert refused.returncode != 0
+    assert "gate 'build'" in told, refused.output[-4000:]
+    assert "No space left on device" in told, refused.output[-4000:]
+    assert f"{before} keeps serving" in told, refused.output[-4000:]
+    assert window.summary.failed == 0, str(window.summary)
+    assert set(window.summary.releases) == {before}
+    assert unchanged.returncode == 0, unchanged.output[-4000:]
+    assert [name for name, record in records.items() if record["state"] == "building"] == []
+    assert_healed(site, site.deploy(new_source()), before)
+
+
+def test_too_little_room_is_seen_before_anything_is_built(
+    site: Site, light: Load, new_source: Callable[[], Path]
+) -> None:
+    before = site.get().release
+    known = set(site.releases())
+    place, copy = f"{site.home}/releases", "/mnt/drill-releases"
+    size = int(site.run(f"du -sm {place}").split()[0]) + 20
+    site.run(f"mkdir -p {copy} && mount -t tmpfs -o mode=755,size={size}m drill {copy} && cp -a {place}/. {copy}/")
+    site.run(f"mount --bind {copy} {place} && umount {copy}")
+    try:
+        refused = site.deploy(new_source())
+        after = set(site.releases())
+    finally:
+        site.run(f"umount --lazy {place}")
+    assert refused.returncode != 0
+    assert "gate 'resources'" in refused.said, refused.output[-4000:]
+    assert after == known
+    assert site.get().release == before
+
+
+def test_a_release_without_a_database_is_refused_and_the_old_one_answers_what_needs_none(
+    site: Site, new_source: Callable[[], Path]
+) -> None:
+    before = site.get().release
+    unit = site.run("systemctl list-units --plain --no-legend 'postgresql@*.service'").split()[0]
+    site.run(f"systemctl stop {unit}")
+    try:
+        refused = site.deploy(new_source())
+        without = site.get()
+    finally:
+        site.run(f"systemctl start {unit}")
+    assert refused.returncode != 0
+    assert "gate '" in refused.said, refused.output[-4000:]
+    assert f"{before} keeps serving" in refused.said, refused.output[-4000:]
+    assert (without.status, without.release) == (200, before)
+    assert site.newest()["state"] == "failed"
+    assert_healed(site, site.deploy(new_source()), before)
+
+
+def test_a_host_that_reboots_in_the_middle_comes_back_with_the_old_release(
+    site: Site, new_source: Callable[[], Path]
+) -> None:
+    before = site.get().release
+    known = set(site.releases())
+    run = site.start_deploy(new_source())
+    site.wait_until(lambda: bool(set(site.releases()) - known), "a release is being built")
+    site.reboot()
+    answer, _ = site.answers_within(30)
+    assert answer.release == before
+    assert run.wait().returncode != 0
+    assert_healed(site, site.deploy(new_source()), before)
