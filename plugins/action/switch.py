@@ -30,7 +30,11 @@ class ActionModule(ActionBase):
             arguments["dead"] = result["busy"]["run"]
             result = self._module(arguments, variables)
         proof = arguments.get("proof") or {}
-        if result.get("failed") or not result.get("changed") or self._task.check_mode or not proof:
+        if result.get("failed"):
+            return result
+        result["ansible_facts"] = {"slipway_switch": {arguments["site"]: self._fact(result)}}
+        alone = proof and not proof.get("later") and arguments.get("step", "converge") == "converge"
+        if not result.get("changed") or self._task.check_mode or not alone:
             return result
         release = result["release"]
         problem = prove(proof, release)
@@ -46,6 +50,16 @@ class ActionModule(ActionBase):
             failed=True, msg=f"Release {release} was refused at the gate 'proof', seen from outside: {problem}\n{told}"
         )
         return result
+
+    def _fact(self, result: dict[str, Any]) -> dict[str, Any]:
+        """What a roll-out over several hosts must know of this one: what is due, or what was done."""
+        changed = bool(result.get("changed"))
+        return {
+            "release": result.get("release", ""),
+            "due": changed and self._task.check_mode,
+            "done": changed and not self._task.check_mode,
+            "fresh": bool(result.get("fresh")),
+        }
 
     def _module(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         result: dict[str, Any] = self._execute_module(

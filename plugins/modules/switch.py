@@ -64,9 +64,24 @@ options:
     elements: dict
     default: []
   proof:
-    description: Where to ask for the proof, as C(url), C(addresses) and C(ca_file); none means that nobody asks.
+    description:
+      - Where to ask for the proof, as C(url), C(addresses) and C(ca_file); none means that nobody asks.
+      - With C(later) a roll-out over several hosts asks by itself, and tells by C(step) how it ended.
     type: dict
     default: {}
+  step:
+    description: To switch; or after a switch whose proof was left for later, to note that it succeeded or to put the previous release back.
+    type: str
+    default: converge
+    choices: [converge, confirm, put_back]
+  release:
+    description: Id of the release that C(confirm) and C(put_back) are about.
+    type: str
+    default: ""
+  reason:
+    description: Why it is put back.
+    type: str
+    default: ""
 author: Slipway founders
 """
 
