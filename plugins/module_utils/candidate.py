@@ -11,6 +11,7 @@ import http.client
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -71,25 +72,32 @@ class Candidate:
         return self.layout.root / "run" / f"{self.layout.site}-candidate.sock"
 
     def judge(self, probe: Callable[[Path], None]) -> None:
-        """Start it, ask it, let ``probe`` ask more with its socket's path, and end it; raises ReleaseError."""
+        """Start it, ask it, let ``probe`` ask more with its socket's path, and end it; raises ReleaseError.
+
+        systemd listens before the release does, so the probe starts with the candidate and waits for it at the socket.
+        """
         # One that a killed run left behind would answer in its place.
         everything = [f"{self.layout.site}-candidate@*.service", f"{self.layout.site}-candidate.socket"]
         self.run(["systemctl", "stop", *everything])
-        status, output = self.run(["systemctl", "start", self.unit])
-        try:
-            if status != 0:
-                raise self._refusal(f"its self-test did not pass.\n{output}")
-            problem = self._ask()
-            if problem:
-                raise self._refusal(problem)
+        # Queued first: an early question must find the release starting, not an idle socket that wakes the current one.
+        self.run(["systemctl", "start", "--no-block", self.unit])
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            probing = beside.submit(probe, self.socket)
             try:
-                probe(self.socket)
-            except ReleaseError as error:
-                raise self._refusal(str(error)) from error
-        finally:
-            # Not waited for: it has no visitors.
-            self.run(["systemctl", "stop", "--no-block", *everything])
-            self.run(["systemctl", "reset-failed", self.unit])
+                status, output = self.run(["systemctl", "start", self.unit])
+                if status != 0:
+                    raise self._refusal(f"its self-test did not pass.\n{output}")
+                problem = self._ask()
+                if problem:
+                    raise self._refusal(problem)
+                try:
+                    probing.result()
+                except ReleaseError as error:
+                    raise self._refusal(str(error)) from error
+            finally:
+                # Not waited for: it has no visitors. A probe that still waits for an answer gets none, and ends.
+                self.run(["systemctl", "stop", "--no-block", *everything])
+                self.run(["systemctl", "reset-failed", self.unit])
 
     def _refusal(self, why: str) -> ReleaseError:
         journal = self.run(["journalctl", "--no-pager", "--lines=30", "--output=cat", f"--unit={self.unit}"])[1]

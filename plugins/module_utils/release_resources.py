@@ -74,7 +74,7 @@ def _size(directory: Path) -> tuple[int, int]:
     total = count = 0
     for place, _, names in os.walk(directory):
         for name in names:
-            total += os.lstat(os.path.join(place, name)).st_size
+            total += (Path(place) / name).lstat().st_size
             count += 1
     return total, count
 
