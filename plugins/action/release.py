@@ -9,12 +9,13 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
+from ansible_collections.slipway.django.plugins.plugin_utils.application import Application
 from ansible_collections.slipway.django.plugins.plugin_utils.controller import holder, is_dead
 from ansible_collections.slipway.django.plugins.plugin_utils.source import Source, SourceError
 
-# Runs beside the application on the host; it is sent as it stands.
-OVERLAY = Path(__file__).resolve().parents[1] / "module_utils/settings_overlay.py"
+display = Display()
 
 
 class ActionModule(ActionBase):
@@ -29,31 +30,44 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         variables = task_vars or {}
         arguments = copy.copy(self._task.args)
+        run = holder()
         try:
-            source = Source.at(arguments.pop("source"))
+            application = Application.of(
+                arguments.pop("source"),
+                arguments.pop("shape", None) or {},
+                revision=arguments.pop("revision", None) or "",
+                cache=arguments.pop("sources", None) or "",
+                run=run["run"],
+            )
             client_path = arguments.pop("client", None)
             client = Source.at(client_path) if client_path else None
         except SourceError as error:
             raise AnsibleActionFail(str(error)) from error
-        run = holder()
         arguments |= {
-            "source_digest": source.digest,
+            "source_digest": application.digest,
             "client_digest": client.digest if client else "",
-            "revision": source.revision,
+            "revision": application.revision,
+            "shape": dict(application.shape),
+            "origin": dict(application.fetched.about),
             "who": run["owner"],
             "insist": run["verb"] != "site",
             "holder": run,
         }
-        arguments["shape"] = {**(arguments.get("shape") or {}), "overlay": OVERLAY.read_text()}
         looked = self._module(arguments, variables)
         if looked.get("failed") or not looked.get("changed") or self._task.check_mode:
             return looked
+        if application.warning:
+            display.warning(application.warning)
         remote = self._connection._shell.join_path(self._make_tmp_path(), "source.tar.gz")
-        with tempfile.TemporaryDirectory() as local:
-            archive = Path(local) / "source.tar.gz"
-            Source.pack(archive, {"app": source} | ({"client": client} if client else {}))
-            self._transfer_file(str(archive), remote)
         try:
+            with tempfile.TemporaryDirectory() as local:
+                archive = Path(local) / "source.tar.gz"
+                Source.pack(archive, {**application.parts, **({"client": client} if client else {})})
+                self._transfer_file(str(archive), remote)
+                if application.wheelhouse and looked.get("lacks_wheelhouse"):
+                    Source.pack(archive, {"": application.wheelhouse})
+                    arguments["shape"]["wheelhouse_archive"] = f"{remote}.wheels"
+                    self._transfer_file(str(archive), f"{remote}.wheels")
             arguments["archive"] = remote
             built = self._module(arguments, variables)
             if built.get("failed") and is_dead(built.get("busy") or {}):

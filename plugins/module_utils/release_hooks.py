@@ -6,9 +6,11 @@ SITE-build, which owns the release's files; everything later as SITE, which runs
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ansible_collections.slipway.django.plugins.module_utils.release_command import words
 from ansible_collections.slipway.django.plugins.module_utils.release_install import Run
 from ansible_collections.slipway.django.plugins.module_utils.release_records import ReleaseError
 from ansible_collections.slipway.django.plugins.module_utils.release_shape import BUILD_STAGES
@@ -32,18 +34,16 @@ def run_hooks(
 ) -> None:
     """Run the commands of one stage in order; raises ReleaseError that names the stage and holds the last lines.
 
-    ``environment`` is the release's, with CREDENTIALS_DIRECTORY. A text is a line for the shell, a list is a program
-    with its arguments; programs of the release's venv come first.
+    ``environment`` is the release's, with CREDENTIALS_DIRECTORY. Programs of the release's venv come first.
     """
     account = account_for(site, stage)
     programs = f"{release / 'venv/bin'}:/usr/local/bin:/usr/bin:/bin"
     given = {**environment, "PATH": programs, "VIRTUAL_ENV": str(release / "venv"), "SLIPWAY_STAGE": stage}
     for command in hooks.get(stage, ()):
-        shown = command if isinstance(command, str) else " ".join(command)
-        # `env` finds a program by the PATH that it is given.
-        arguments = ["/bin/sh", "-ec", command] if isinstance(command, str) else ["/usr/bin/env", *command]
+        shown = command if isinstance(command, str) else shlex.join(command)
         try:
-            run(arguments, account, given, cwd=(release / "project").resolve())
+            # `env` finds a program by the PATH that it is given.
+            run(["/usr/bin/env", *words(command, release)], account, given, cwd=(release / "project").resolve())
         except ReleaseError as error:
             lines = str(error).partition("\n")[2] or str(error)
             raise ReleaseError(

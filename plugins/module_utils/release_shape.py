@@ -35,7 +35,8 @@ REQUIREMENTS = (
 )
 # What a stage's commands run as, and when: see docs/your-app.md.
 BUILD_STAGES = ("before_build", "after_build")
-STAGES = (*BUILD_STAGES, "before_migrate", "after_migrate", "candidate", "after_switch")
+MADE_BY = (*BUILD_STAGES, "before_migrate", "after_migrate")
+STAGES = (*MADE_BY, "candidate", "after_switch")
 # Where the parts of an archive lie in a release.
 APP, LOCKED, DISTRIBUTION, OVERLAY = "app", "locked", "dist", "overlay"
 
@@ -77,7 +78,7 @@ class Shape:
             "the managed settings": [*self.settings_managed, self.settings_extra],
             "Slipway's own settings": self.overlay,
             "the pinned drivers": self.drivers,
-            "the hooks": {stage: list(commands) for stage, commands in self.hooks.items()},
+            "the hooks": {stage: list(self.hooks[stage]) for stage in MADE_BY if self.hooks.get(stage)},
             "the wheelhouse": self.wheelhouse,
         }
 

@@ -25,8 +25,23 @@ options:
     type: str
     required: true
   source:
-    description: Directory of the controller that holds the Django project.
+    description: The Django project, a directory of the controller, C(git+URL), a wheel or sdist, or C(pypi:NAME==VERSION).
+    type: str
+  sources:
+    description: Directory of the controller that keeps what is fetched.
     type: path
+  revision:
+    description: Branch, tag or commit of a git source.
+    type: str
+    default: ""
+  shape:
+    description:
+      - The form of the project, each part found when it is left out. C(project) is the directory of manage.py, C(requirements) a
+        lock file (in the source, or by its absolute path on the controller), C(wheelhouse) a directory of wheels,
+        C(files) texts by their path in the project, C(settings_managed) names of settings, C(settings_extra) Python,
+        C(hooks) commands by stage, C(drivers) hashed requirements.
+    type: dict
+    default: {}
   client:
     description: Directory of the controller with static pages, or nothing.
     type: path
@@ -108,7 +123,7 @@ def main() -> None:
             "site": {"type": "str", "required": True},
             "source_digest": {"type": "str", "required": True},
             "client_digest": {"type": "str", "required": True},
-            "revision": {"type": "str", "required": True},
+            "revision": {"type": "str", "default": ""},
             "settings": {"type": "str", "required": True},
             "environment": {"type": "dict", "default": {}},
             "build_environment": {"type": "dict", "default": {}, "no_log": True},

@@ -7,6 +7,7 @@ import hashlib
 import io
 import subprocess
 import tarfile
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -15,6 +16,10 @@ LEFT_OUT = {
     ".git", ".hg", ".venv", "venv", "node_modules", "__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache",
     ".hypothesis", ".tox", ".idea", ".vscode", ".DS_Store",
 }  # fmt: skip
+
+
+# The checkout or the installed collection that holds this file.
+TOOLKIT = Path(__file__).resolve().parents[2]
 
 
 class SourceError(Exception):
@@ -27,6 +32,14 @@ class Source:
 
     root: Path
     paths: tuple[Path, ...]
+    # What it is called in a release's id, where its origin knows better than this directory.
+    named: str = ""
+
+    @classmethod
+    def of_tree(cls, root: Path, named: str) -> Source:
+        """Everything below a directory that was fetched as a whole."""
+        found = (path for path in root.rglob("*") if path.is_symlink() or path.is_file())
+        return cls(root, tuple(sorted(path.relative_to(root) for path in found)), named)
 
     @classmethod
     def at(cls, directory: str | Path) -> Source:
@@ -74,12 +87,27 @@ class Source:
 
     @property
     def revision(self) -> str:
-        """Twelve characters that name the source: git's commit when the directory is clean, else of the digest."""
+        """What names the source in a release's id: git's commit when the directory is clean, else part of the digest.
+
+        What belongs to this collection has no commit where it is installed, and is named by its digest everywhere.
+        """
+        if self.named:
+            return self.named
+        if self.root.is_relative_to(TOOLKIT):
+            return self.digest[:12]
         if not self._git(self.root, "status", "--porcelain", "--", ".").strip():
             commit = self._git(self.root, "log", "-1", "--format=%H", "--", ".").strip()
             if commit:
                 return commit[:12]
         return self.digest[:12]
+
+    @staticmethod
+    def digest_of(parts: Mapping[str, Source]) -> str:
+        """Hex SHA-256 of several sources by their directories in a release; that of ``app`` alone is its own."""
+        if parts.keys() == {"app"}:
+            return parts["app"].digest
+        lines = [f"{name} {source.digest}" for name, source in sorted(parts.items())]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     @staticmethod
     def pack(archive: Path, parts: dict[str, Source]) -> None:
@@ -88,7 +116,7 @@ class Source:
             for prefix, source in parts.items():
                 for name in source.paths:
                     path = source.root / name
-                    info = tar.gettarinfo(str(path), arcname=f"{prefix}/{name}")
+                    info = tar.gettarinfo(str(path), arcname=str(Path(prefix, name)))
                     info.uid = info.gid = 0
                     info.uname = info.gname = ""
                     if info.isreg():
