@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from load.record import Record, summarize
+from load.schedule import Kind
+from slipbench import visited
 from slipbench.figures import Measurement, Series, as_data, changes, step_seconds, table, task_seconds
 
 RECAP = """\
@@ -67,3 +70,19 @@ def test_the_tool_says_what_it_measures(root: Path) -> None:
     done = subprocess.run([sys.executable, root / "bench/run", "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "{cold,second,release}" in done.stdout
+
+
+def test_memory_is_read_in_megabytes_and_half_a_line_is_none() -> None:
+    assert visited.parse_memory("1.5 102400\n2.5 204800\n3.5 20") == [100.0, 200.0]
+
+
+def test_what_visitors_met_is_told_by_what_was_done_the_worst_of_all_rounds() -> None:
+    lost = Record(Kind.NEW, 1.0, 1.0, 1.4, 502, "")
+    fine = Record(Kind.NEW, 1.0, 1.0, 1.1, 200, "one")
+    met = [
+        visited.Visited("a roll-back", summarize([fine]), [100.0, 100.0, 190.0]),
+        visited.Visited("a roll-back", summarize([lost, fine]), [100.0, 210.0]),
+    ]
+    assert visited.tell(met) == [
+        "a roll-back: 1 of 3 requests lost, worst stall 0.40 s (median 0.25 s), memory 128 MB, at most 210 MB"
+    ]

@@ -14,15 +14,20 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from slipbench import bed
+import drillapp
+
+from slipbench import bed, visited
 from slipbench.captured import PLACE, Captured, capture, manual_packages, packed
 from slipbench.figures import Measurement, Series, as_data, loads, step_seconds, table
 
 SITE = "site.yml"
 DEPLOY = "playbooks/deploy.yml"
+ROLLBACK = "playbooks/rollback.yml"
 APP = bed.BUILD / "app"
 PLAIN_LOG = bed.BUILD / "logs/plain.log"
 AUTHORITY = bed.STATE / "ca/ca.crt"
+# What visitors met, where there were any.
+VISITED: list[visited.Visited] = []
 
 
 def copy_app() -> None:
@@ -116,26 +121,66 @@ def second(rounds: int) -> list[Series]:
 
 
 def release(rounds: int) -> list[Series]:
-    """One changed line, from the command to the proof."""
-    ansible, mitogen, script = Series("deploy.yml"), Series("deploy.yml, Mitogen"), Series("plain.sh release")
+    """A changed line, other dependencies and a roll-back, from the command to the proof; then the same under load."""
+    code, dependency, back = Series("deploy.yml"), Series("deploy.yml, new dependency"), Series("rollback.yml")
+    mitogen, script = Series("deploy.yml, Mitogen"), Series("plain.sh release")
+    drillapp.make(APP, 0)
     _, captured = converge("release-0")
     send(captured)
-    for number in range(1, rounds + 1):
-        for series, fast in ((ansible, False), (mitogen, True)):
-            change_a_line()
-            figures, changed = bed.playbook(
-                DEPLOY, f"release-{number}{'-mitogen' if fast else ''}", mitogen=fast, extra={"site_source": str(APP)}
-            )
-            if not changed:
-                raise bed.BenchError(f"The changed line made no new release; see {bed.BUILD}/logs.")
-            series.runs.append(figures)
-            bed.say(f"round {number}/{rounds}: {series.name} {figures.seconds:.1f} s")
-        change_a_line()
 
+    def run(series: Series, playbook: str, number: int, *, fast: bool = False) -> None:
+        log = f"release-{number}-{series.name.replace(' ', '-').replace(',', '')}"
+        figures, changed = bed.playbook(playbook, log, mitogen=fast, extra={"site_source": str(APP)})
+        if not changed:
+            raise bed.BenchError(f"{series.name} changed nothing; see {bed.BUILD}/logs.")
+        if playbook == DEPLOY:
+            figures = replace(figures, tasks={**figures.tasks, **build_seconds(captured.site.name)})
+        series.runs.append(figures)
+        bed.say(f"round {number}/{rounds}: {series.name} {figures.seconds:.1f} s")
+
+    for number in range(1, rounds + 1):
+        change_a_line()
+        run(code, DEPLOY, number)
+        change_a_line()
+        run(mitogen, DEPLOY, number, fast=True)
+        drillapp.make(APP, number)
+        run(dependency, DEPLOY, number)
+        run(back, ROLLBACK, number)
+        change_a_line()
         name = release_id(f"plain{number}")
         script.runs.append(timed(partial(release_by_hand, captured, name)))
         bed.say(f"round {number}/{rounds}: plain.sh release {script.runs[-1].seconds:.1f} s")
-    return [ansible, mitogen, script]
+    under_load(rounds, captured)
+    return [code, dependency, back, mitogen, script]
+
+
+def under_load(rounds: int, captured: Captured) -> None:
+    """The same with visitors on a fixed schedule; what they met is kept in VISITED."""
+    VISITED.clear()
+    # The plain script's release is nothing to go back to.
+    change_a_line()
+    bed.playbook(DEPLOY, "visited-0", extra={"site_source": str(APP)})
+    with visited.visitors(captured.site.domain, AUTHORITY) as load:
+        for number in range(1, rounds + 1):
+            for name, prepare, playbook in (
+                ("a changed line", change_a_line, DEPLOY),
+                ("a new dependency", partial(drillapp.make, APP, rounds + number), DEPLOY),
+                ("a roll-back", list, ROLLBACK),
+            ):
+                prepare()
+                with visited.memory_of(captured.site.name) as memory, load.window() as window:
+                    bed.playbook(playbook, f"visited-{number}", extra={"site_source": str(APP)})
+                    # Until the old release has drained.
+                    time.sleep(3)
+                VISITED.append(visited.Visited(name, window.summary, memory))
+                bed.say(f"round {number}/{rounds}: {name} under load: {window.summary}")
+
+
+def build_seconds(site: str) -> dict[str, float]:
+    """Seconds of each step of the newest release's build, as its own record has them."""
+    newest = f"ls -d /srv/{site}/releases/*/release.json | tail -n 1"
+    timings = json.loads(bed.on_host(f"cat $({newest})")).get("timings") or {}
+    return {f"of which {name}": float(seconds) for name, seconds in timings.items()}
 
 
 def look_by_hand(captured: Captured) -> None:
@@ -171,6 +216,9 @@ def tell(subject: str, series: list[Series]) -> None:
             print(f"\nWhat costs most ({item.name}, medians):\n")
         for name, seconds in item.costs():
             print(f"{seconds:7.1f} s  {name}")
+    if VISITED:
+        print("\nUnder load:\n")
+        print("\n".join(visited.tell(VISITED)))
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=bed.ROOT, capture_output=True, text=True, check=False
     ).stdout.strip()
@@ -180,6 +228,7 @@ def tell(subject: str, series: list[Series]) -> None:
         "commit": commit,
         "at": datetime.datetime.now(datetime.UTC).isoformat(),
         **as_data(series, against),
+        "visitors": [{"name": item.name, **item.as_data()} for item in VISITED],
     }
     path.write_text(json.dumps(record, indent=1) + "\n")
     print(f"\n{path.relative_to(bed.ROOT)} holds this as JSON.")

@@ -1,0 +1,115 @@
+"""A release as its visitors meet it: what they lose, how long they wait, and what two releases at once need of memory."""
+
+from __future__ import annotations
+
+import shlex
+import statistics
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import drillapp
+from load import Kind, Load, Schedule, Summary, Target
+from testhosts import access
+
+from slipbench.bed import BUILD, HOST, BenchError
+
+# Requests a second, of each kind of visitor. The machine that runs Ansible and the host are the same two cores.
+RATES = {Kind.NEW: 10.0, Kind.KEPT: 10.0, Kind.POST: 5.0, Kind.SLOW: 2.0}
+PATHS = {Kind.NEW: drillapp.QUICK, Kind.KEPT: drillapp.QUICK, Kind.POST: drillapp.COUNT, Kind.SLOW: drillapp.SLOW}
+LONGEST = 600.0
+
+# Runs on the host until its input ends: a line with the time and the proportional set size (proc(5), smaps_rollup) of all
+# that the site's releases and candidates run, in kilobytes, five times a second.
+SAMPLER = r"""
+import os, pathlib, select, sys, time
+units = (f"/{sys.argv[1]}@", f"/{sys.argv[1]}-candidate@")
+while not select.select([sys.stdin], [], [], 0.2)[0]:
+    total = 0
+    for place in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            group = (place / "cgroup").read_text()
+            if not any(unit in group for unit in units):
+                continue
+            rollup = (place / "smaps_rollup").read_text()
+        except OSError:
+            continue
+        total += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+    print(time.time(), total, flush=True)
+"""
+
+
+@dataclass
+class Visited:
+    """One release under load."""
+
+    name: str
+    summary: Summary
+    memory: Sequence[float] = field(default_factory=list)
+
+    @property
+    def memory_before(self) -> float:
+        """Megabytes that one release took: the median of the first second."""
+        return statistics.median(self.memory[:5]) if self.memory else 0.0
+
+    @property
+    def memory_most(self) -> float:
+        """Megabytes at the worst moment."""
+        return max(self.memory, default=0.0)
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {
+            **self.summary.as_data(),
+            "memory_before_mb": round(self.memory_before, 1),
+            "memory_most_mb": round(self.memory_most, 1),
+        }
+
+
+def parse_memory(said: str) -> list[float]:
+    """Megabytes out of what the sampler said; a line that was cut off is left out."""
+    lines = [line.split() for line in said[: said.rfind("\n") + 1].splitlines()]
+    return [int(words[1]) / 1024 for words in lines if len(words) == 2]
+
+
+@contextmanager
+def memory_of(site: str) -> Iterator[list[float]]:
+    """Samples the memory of a site's releases during the block; the list is filled at its end."""
+    found: list[float] = []
+    command = access.ssh_command(HOST, [f"exec python3 -c {shlex.quote(SAMPLER)} {shlex.quote(site)}"])
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield found
+    finally:
+        try:
+            said, _ = process.communicate("enough\n", timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise BenchError("The sampler of memory did not end.") from None
+        found.extend(parse_memory(said))
+
+
+@contextmanager
+def visitors(domain: str, ca: Path) -> Iterator[Load]:
+    """Visitors on a fixed schedule, until the block ends."""
+    target = Target(HOST.address, domain, str(ca))
+    with Load(target, Schedule(RATES, LONGEST, PATHS), BUILD / "visitors.jsonl") as load:
+        yield load
+
+
+def tell(visited: Sequence[Visited]) -> list[str]:
+    """Lines that say what the visitors met, the worst of all rounds by the name of what was done."""
+    lines = []
+    for name in dict.fromkeys(item.name for item in visited):
+        these = [item for item in visited if item.name == name]
+        stalls = [item.summary.stall for item in these]
+        lines.append(
+            f"{name}: {sum(item.summary.failed for item in these)} of {sum(item.summary.total for item in these)} requests lost, "
+            f"worst stall {max(stalls):.2f} s (median {statistics.median(stalls):.2f} s), "
+            f"memory {statistics.median(item.memory_before for item in these):.0f} MB, "
+            f"at most {max(item.memory_most for item in these):.0f} MB"
+        )
+    return lines
