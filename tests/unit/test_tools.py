@@ -186,3 +186,59 @@ def test_a_step_that_fails_ends_that_python_and_the_whole_run_fails(
     monkeypatch.setattr(controllers, "step", step)
     assert controllers.main(["3.99", *(["--keep-going"] if keep_going else [])]) == 1
     assert len(seen) == (5 if keep_going else 3)
+
+
+@pytest.mark.parametrize(("used", "wanted"), [("3.11", "3.13"), ("3.12", "3.11"), ("3.13", "3.11")])
+def test_the_other_ansible_is_tried_with_a_python_that_runs_it(
+    controllers: Any, monkeypatch: pytest.MonkeyPatch, used: str, wanted: str
+) -> None:
+    monkeypatch.setattr(controllers, "find_python", lambda version: Path(f"/usr/bin/python{version}"))
+    assert controllers.other(used, Path("/bin/false")) == {wanted: Path(f"/usr/bin/python{wanted}")}
+
+
+def test_where_the_other_ansible_cannot_be_tried_that_is_no_success(
+    controllers: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(controllers, "find_uv", lambda: Path("/bin/false"))
+    monkeypatch.setattr(controllers, "find_python", lambda version: None)
+    monkeypatch.setattr(controllers, "fetch_python", lambda version, uv: None)
+    assert controllers.main(["--other"]) == controllers.NOT_TRIED
+    assert "NOT TRIED" in capsys.readouterr().out
+
+
+def test_a_python_that_uv_cannot_fetch_is_said(
+    controllers: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(controllers, "ROOT", tmp_path)
+    uv = tmp_path / "uv"
+    uv.write_text("#!/bin/sh\necho 'cause: dns error' >&2\nexit 2\n")
+    uv.chmod(0o755)
+    assert controllers.fetch_python("3.99", uv) is None
+    assert "cannot fetch Python 3.99: cause: dns error" in capsys.readouterr().out
+
+
+# -- tools/test --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("steps", "status", "last"),
+    [
+        ({"one": "true", "two": "true"}, 0, "steps: 2 passed, 0 failed"),
+        ({"one": "true", "two": "false"}, 1, "steps: 1 passed, 1 failed"),
+        ({"one": "true", "two": "exit 77"}, 0, "steps: 1 passed, 0 failed, 1 not tried"),
+        ({"one": "false", "two": "exit 77"}, 1, "steps: 0 passed, 1 failed, 1 not tried"),
+    ],
+)
+def test_the_last_line_counts_what_passed_failed_and_was_not_tried(
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    steps: dict[str, str],
+    status: int,
+    last: str,
+) -> None:
+    runner: Any = load(root, "test")
+    monkeypatch.setattr(sys, "argv", ["tools/test"])
+    monkeypatch.setattr(runner, "STEPS", {name: ("A step", [["sh", "-c", line]]) for name, line in steps.items()})
+    assert runner.main() == status
+    assert capsys.readouterr().out.strip().splitlines()[-1] == last
