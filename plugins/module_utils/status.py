@@ -15,8 +15,14 @@ from typing import Any
 
 from ansible_collections.slipway.django.plugins.module_utils import release_audit
 from ansible_collections.slipway.django.plugins.module_utils.release_lock import LEASE, read_lock, seconds_since
-from ansible_collections.slipway.django.plugins.module_utils.release_records import LIVE, Layout, list_releases
+from ansible_collections.slipway.django.plugins.module_utils.release_records import (
+    LIVE,
+    Layout,
+    ReleaseError,
+    list_releases,
+)
 from ansible_collections.slipway.django.plugins.module_utils.upstream import members_of
+from ansible_collections.slipway.django.plugins.module_utils.workers import Workers
 
 Run = Callable[[Sequence[str]], tuple[int, str]]
 
@@ -63,6 +69,7 @@ def status(layout: Layout, run: Run = run_command) -> dict[str, Any]:
             for release in releases
         ],
         "running": _running(layout.site, run),
+        "background": _background(layout, run),
         "lock": _lock(layout),
         "audit": release_audit.read(layout, last=5),
         "maintenance": _maintenance(layout),
@@ -112,6 +119,14 @@ def _running(site: str, run: Run) -> list[dict[str, Any]]:
     return found
 
 
+def _background(layout: Layout, run: Run) -> list[dict[str, Any]]:
+    """Each worker and job; nothing where their description was damaged, which the next run mends."""
+    try:
+        return Workers(layout, run=run).report()
+    except ReleaseError:
+        return []
+
+
 def _utc(text: str) -> str:
     """Systemd's ``Sun 2026-11-22 07:18:15 UTC`` as ISO 8601, or nothing."""
     words = text.split()
@@ -130,7 +145,7 @@ def _lock(layout: Layout) -> dict[str, Any]:
 
 def _maintenance(layout: Layout) -> bool:
     """Whether visitors meet the maintenance page on this host."""
-    return (layout.records / "maintenance").exists()
+    return (layout.root / "etc/nginx/slipway/maintenance" / layout.site / "server.conf").exists()
 
 
 def _certificate(layout: Layout, run: Run) -> dict[str, Any]:

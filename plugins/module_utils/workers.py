@@ -332,5 +332,5 @@ class Workers:
             }
 
     def _show(self, unit: str, *names: str) -> dict[str, str]:
-        _, output = self._run(["systemctl", "show", f"--property={','.join(names)}", unit])
+        _, output = self._run(["systemctl", "show", "--timestamp=utc", f"--property={','.join(names)}", unit])
         return dict(line.partition("=")[::2] for line in output.splitlines())

@@ -30,7 +30,7 @@ EXAMPLES = """
 RETURN = """
 status:
   description:
-    - C(current), C(live), C(releases) and C(running) say what serves and what is kept.
+    - C(current), C(live), C(releases), C(running) and C(background) say what serves, works and is kept.
     - C(lock) and C(audit) say who works on it and how the last runs ended.
     - C(maintenance), C(certificate), C(upstream), C(failed_units), C(disks) and C(memory) say how the host is.
   type: dict

@@ -24,7 +24,7 @@ def status_text(hosts: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _page(title: str, hosts: Mapping[str, Mapping[str, Any]]) -> str:
-    parts = [title, standing(hosts), *_kept(hosts), *_history(hosts), *_attention(hosts)]
+    parts = [title, standing(hosts), *_background(hosts), *_kept(hosts), *_history(hosts), *_attention(hosts)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -81,6 +81,20 @@ def _visitors(host: Mapping[str, Any], hosts: Mapping[str, Mapping[str, Any]]) -
     elif "web" in host["groups"]:
         words.append("meet it" if host.get("status") else NOTHING)
     return ", ".join(words) or NOTHING
+
+
+def _background(hosts: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
+    """Workers with the release they run, and jobs with their last and next run."""
+    rows: list[tuple[str, ...]] = [("background", "host", "is", "release", "since or last run", "next run")]
+    for name, host in hosts.items():
+        for item in (host.get("status") or {}).get("background", []):
+            if item["kind"] == "worker":
+                rows.append((item["name"], name, item["state"], item["release"], item["since"] or NOTHING, NOTHING))
+            else:
+                state = f"failed: {item['result']}" if item["state"] == "failed" else item["state"]
+                rows.append((item["name"], name, state, NOTHING, item["last"] or NOTHING, item["next"] or NOTHING))
+    if len(rows) > 1:
+        yield table(rows)
 
 
 def _is_in(host: Mapping[str, Any], members: Mapping[str, bool]) -> bool:
@@ -167,6 +181,11 @@ def _attention(hosts: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
 
 
 def _ails(name: str, found: Mapping[str, Any]) -> Iterable[str]:
+    for item in found.get("background", []):
+        if item["kind"] == "worker" and item["release"] != found["current"]:
+            yield f"{name}: worker {item['name']} still runs release {item['release']}; run site.yml"
+        elif item["kind"] == "worker" and item["state"] != "active":
+            yield f"{name}: worker {item['name']} is {item['state']}; see journalctl -u {item['unit']}"
     running = [item["release"] for item in found["running"] if item["state"] == "running"]
     live = found["live"].get("id", "")
     if live and live not in running:

@@ -140,6 +140,35 @@ def test_the_upstream_of_a_web_host_is_told(host: Host) -> None:
     assert host.look()["upstream"] == {"192.0.2.1:8000": True, "192.0.2.2:8000": False}
 
 
+def test_maintenance_is_seen_where_nginx_reads_it(host: Host) -> None:
+    assert host.look()["maintenance"] is False
+    place = host.layout.root / "etc/nginx/slipway/maintenance/shop"
+    place.mkdir(parents=True)
+    (place / "server.conf").write_text("")
+    assert host.look()["maintenance"] is True
+
+
+def describe(host: Host, text: str) -> None:
+    path = host.layout.root / "etc/slipway/shop/background.conf"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+
+
+def test_workers_and_jobs_are_told(host: Host) -> None:
+    describe(host, "[worker mail]\ncount = 1\nexclusive = no\n[job clean]\nschedule = daily\n")
+    unit = f"shop-mail@{NEW}.service"
+    host.answers = {"--full shop-mail@*": f"{unit} loaded active running x", f"NRestarts {unit}": "ActiveState=active"}
+    worker, job = host.look()["background"]
+    assert (worker["name"], worker["release"], worker["state"]) == ("mail", NEW, "active")
+    assert (job["name"], job["next"]) == ("clean", "never: its timer is off")
+
+
+def test_a_damaged_description_of_the_background_hides_nothing_else(host: Host) -> None:
+    describe(host, "not a section")
+    assert host.look()["background"] == []
+    assert host.look()["disks"]
+
+
 def test_a_program_that_is_not_there_has_no_answer() -> None:
     assert run_command(["/nonexistent/program"]) == (127, "")
 
@@ -280,6 +309,31 @@ def test_the_holder_of_the_site_is_told() -> None:
     lock = {"owner": "bob@train", "verb": "deploy", "since": "2026-11-22T11:00:00.1Z", "pid": 1, "expired": False}
     assert "app2 is held by bob@train (deploy) since 2026-11-22 11:00:00" in page(lock=lock)
     assert "the next run takes over" in page(lock={**lock, "expired": True})
+
+
+def worker(**changes: Any) -> dict[str, Any]:
+    found = {"kind": "worker", "name": "mail", "unit": "shop-mail@x.service", "release": NEW, "state": "active"}
+    return {**found, "since": "", "restarts": 0, **changes}
+
+
+def test_the_page_says_what_works_in_the_background() -> None:
+    job = {"kind": "job", "name": "clean", "unit": "shop-clean.service", "state": "failed"}
+    text = page(background=[worker(), {**job, "result": "exit-code (status 1)", "last": "today", "next": "tomorrow"}])
+    assert line(text, "mail").split() == ["mail", "app2", "active", NEW, "-", "-"]
+    assert "failed: exit-code (status 1)" in line(text, "clean")
+    assert line(text, "clean").endswith("today              tomorrow")
+    assert "Nothing needs attention" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"release": OLD}, f"app2: worker mail still runs release {OLD}; run site.yml"),
+        ({"state": "activating"}, "app2: worker mail is activating; see journalctl -u shop-mail@x.service"),
+    ],
+)
+def test_a_worker_that_is_not_as_it_should_be_needs_attention(changes: dict[str, Any], told: str) -> None:
+    assert told in page(background=[worker(**changes)])
 
 
 def test_maintenance_is_told() -> None:
