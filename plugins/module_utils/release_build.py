@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import errno
+import inspect
 import json
 import os
 import shutil
@@ -13,7 +14,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from ansible_collections.slipway.django.plugins.module_utils import release_runner
 from ansible_collections.slipway.django.plugins.module_utils.release_bom import file_digest, write_bill
 from ansible_collections.slipway.django.plugins.module_utils.release_bytecode import compile_release
 from ansible_collections.slipway.django.plugins.module_utils.release_hooks import account_for, run_hooks
@@ -21,6 +24,13 @@ from ansible_collections.slipway.django.plugins.module_utils.release_install imp
     Installer,
     pinned_uv,
     unpack_wheelhouse,
+)
+from ansible_collections.slipway.django.plugins.module_utils.release_migrations import Plan as MigrationPlan
+from ansible_collections.slipway.django.plugins.module_utils.release_migrations import (
+    open_dump,
+    read_plan,
+    refusal,
+    results,
 )
 from ansible_collections.slipway.django.plugins.module_utils.release_records import (
     BUILDING,
@@ -49,41 +59,26 @@ from ansible_collections.slipway.django.plugins.module_utils.release_shape impor
 )
 from ansible_collections.slipway.django.plugins.module_utils.release_static import compress_trees, pool_static
 
-# Management commands that are a gate of their own; any other step belongs to the build.
-MANAGED_GATES = ("check", "makemigrations", "migrations", "dump", "migrate")
-
-RUNNER = """
-import json, os, sys, traceback
+# Reads its program with the steps, so that no process list shows more than this.
+RUN = """
+import json, sys
 request = json.load(sys.stdin)
-sys.path.insert(0, os.getcwd())
-for step in request["steps"]:
-    sys.stderr.flush(); sys.stdout.flush()
-    try:
-        if step["name"] == "superuser":
-            import django
-            django.setup()
-            from django.contrib.auth import get_user_model
-            model = get_user_model()
-            if model._default_manager.filter(**{model.USERNAME_FIELD: os.environ["DJANGO_SUPERUSER_USERNAME"]}).exists():
-                continue
-            step["arguments"] = ["createsuperuser", "--noinput", "--skip-checks"]
-        if step["name"] == "collectstatic":
-            import django
-            django.setup()
-            from django.core.management import get_commands
-            if "collectstatic" not in get_commands():
-                continue
-        from django.core.management import ManagementUtility
-        ManagementUtility(["manage.py", *step["arguments"]]).execute()
-    except SystemExit as stop:
-        if stop.code not in (None, 0):
-            print("slipway-failed-step:" + step["name"], file=sys.stderr)
-            raise
-    except BaseException:
-        traceback.print_exc(limit=-4, chain=False)
-        print("slipway-failed-step:" + step["name"], file=sys.stderr)
-        sys.exit(1)
+scope = {"__name__": "slipway_runner"}
+exec(compile(request.pop("program"), "slipway_runner", "exec"), scope)
+scope["main"](request)
 """
+# Seconds that one program of a build may take.
+PATIENCE = 1500
+# The gate at which a release stops when this step of its own Python fails.
+GATES = {"collectstatic": "build", "plan": "migrations", "superuser": "migrate"}
+
+
+class StepFailed(ReleaseError):
+    """A program of the build ended badly; ``output`` is all that it said."""
+
+    def __init__(self, message: str, output: str) -> None:
+        super().__init__(message)
+        self.output = output
 
 
 class Build:
@@ -98,6 +93,7 @@ class Build:
         self.directory = layout.releases / self.id
         self.builder = f"{request.site}-build"
         self.timings: dict[str, float] = {}
+        self.plan: MigrationPlan | None = None
 
     def run(self) -> str:
         """Build, check and migrate; returns the release's id or raises ReleaseError with the release marked failed."""
@@ -304,9 +300,7 @@ class Build:
             write_manifest(self.directory, {**read_manifest(self.directory), "lock": known})
 
     def _collect(self) -> None:
-        self._manage(
-            self.builder, [("collectstatic", ["collectstatic", "--noinput", "--verbosity", "0", "--skip-checks"])]
-        )
+        self._manage(self.builder, [{"name": "collectstatic"}])
 
     def _compress(self) -> None:
         cache = self.layout.cache / "compressed"
@@ -317,27 +311,98 @@ class Build:
         as_user(self.builder, lambda: pool_static(self.directory / "static", self.layout.static_pool))
 
     def _check_and_migrate(self) -> None:
-        steps = [("check", ["check", "--deploy", "--fail-level", self.request.check_level])]
-        if self.request.migrate:
-            steps.append(("migrate", ["migrate", "--noinput", "--skip-checks"]))
-        extra = {}
-        if self.request.superuser and self.request.migrate:
-            steps.append(("superuser", []))
-            extra = {f"DJANGO_SUPERUSER_{name.upper()}": value for name, value in self.request.superuser.items()}
-        self._manage(self.request.site, steps, extra)
+        request, account = self.request, self.request.site
+        steps: list[dict[str, Any]] = [
+            {"name": "check", "arguments": ["check", "--deploy", "--fail-level", request.check_level]}
+        ]
+        if not request.migrate:
+            self._manage(account, steps)
+            return
+        if request.makemigrations_check:
+            steps.append({"name": "makemigrations", "arguments": ["makemigrations", "--check", "--dry-run"]})
+        steps.append({"name": "plan", "always_stop": bool(request.shape.hooks.get("before_migrate"))})
+        migrate: list[dict[str, Any]] = [{"name": "migrate", "lock_timeout": request.migrations_lock_timeout}]
+        if request.superuser:
+            migrate.append({"name": "superuser"})
+        # What needs nobody's judgement is one process from the check to the superuser: a first install, or nothing to migrate.
+        found = self._migrate([*steps, *migrate])
+        if "migrated" not in found:
+            self._judge()
+            self.run_hooks("before_migrate")
+            if self.plan is not None and self.plan.needs_dump and request.migrations_dump:
+                self._migrate_after_dump(self.plan, migrate)
+            else:
+                self._migrate(migrate)
+        self.run_hooks("after_migrate")
+
+    def _judge(self) -> None:
+        if self.plan is None:
+            raise ReleaseError(
+                "The release was refused at the gate 'migrations':\nits plan of migrations is not known."
+            )
+        refused = self.plan.refused(self.request.migrations_allowed)
+        if refused:
+            raise ReleaseError(refusal(refused))
+
+    def _migrate_after_dump(self, plan: MigrationPlan, migrate: list[dict[str, Any]]) -> None:
+        dump = open_dump(self.layout, self.id, plan.vendor)
+        step = {"name": "dump", "fd": dump.descriptor, "limit": dump.limit}
+        step["lock_timeout"] = self.request.migrations_lock_timeout
+        try:
+            self._migrate([step], keep=dump.descriptor)
+        except BaseException:
+            dump.forget()
+            raise
+        dump.keep()
+        self._note(dump=str(dump.path))
+        self._migrate(migrate)
+
+    def _migrate(self, steps: Sequence[Mapping[str, Any]], keep: int | None = None) -> dict[str, dict[str, Any]]:
+        """Run steps of the migrations; the manifest says what may be applied from before it is until it is known."""
+        extra = {f"DJANGO_SUPERUSER_{name.upper()}": value for name, value in self.request.superuser.items()}
+        if self.plan is not None and keep is None:
+            self._note(migrations=[migration.record() for migration in self.plan.migrations])
+        try:
+            found = results(self._manage(self.request.site, steps, extra, keep=keep))
+        except StepFailed as error:
+            found = results(error.output)
+            self._remember(found)
+            done = [str(name) for name in found.get("migrated", {}).get("applied", ())]
+            if done:
+                raise ReleaseError(f"{error}\nApplied before that, and still there: {', '.join(done)}.") from error
+            raise
+        self._remember(found)
+        return found
+
+    def _remember(self, found: Mapping[str, Mapping[str, Any]]) -> None:
+        if "plan" in found:
+            self.plan = read_plan(found["plan"])
+        if "migrated" in found and self.plan is not None:
+            done = set(found["migrated"]["applied"])
+            self._note(migrations=[item.record() for item in self.plan.migrations if item.name in done])
+
+    def _note(self, **more: Any) -> None:
+        write_manifest(self.directory, {**read_manifest(self.directory), **more})
 
     # -- running things --------------------------------------------------------------------------------------------
 
     def _manage(
-        self, account: str, steps: Sequence[tuple[str, list[str]]], extra: Mapping[str, str] | None = None
-    ) -> None:
-        """Run management commands in one process of the release's own Python."""
+        self,
+        account: str,
+        steps: Sequence[Mapping[str, Any]],
+        extra: Mapping[str, str] | None = None,
+        *,
+        keep: int | None = None,
+    ) -> str:
+        """Run steps of release_runner.py in one process of the release's own Python; returns what it said."""
         with self._readable_credentials(account) as credentials:
             environment = {**self.environment(), **(extra or {}), "CREDENTIALS_DIRECTORY": str(credentials)}
-            request = {"steps": [{"name": name, "arguments": arguments} for name, arguments in steps]}
+            request = {"program": inspect.getsource(release_runner), "steps": steps}
             python = str(self.directory / "venv/bin/python")
             project = (self.directory / "project").resolve()
-            self._program([python, "-c", RUNNER], account, environment, cwd=project, stdin=json.dumps(request))
+            return self._output(
+                [python, "-c", RUN], account, environment, cwd=project, stdin=json.dumps(request), keep=keep
+            )
 
     @contextmanager
     def _readable_credentials(self, account: str) -> Iterator[Path]:
@@ -366,6 +431,19 @@ class Build:
         stdin: str = "",
     ) -> None:
         """Run a program as ``account`` with exactly this environment; raises ReleaseError with its last lines."""
+        self._output(arguments, account, environment, cwd=cwd, stdin=stdin)
+
+    def _output(
+        self,
+        arguments: Sequence[str],
+        account: str,
+        environment: Mapping[str, str],
+        *,
+        cwd: Path | None = None,
+        stdin: str = "",
+        keep: int | None = None,
+    ) -> str:
+        """The same, and what the program said; ``keep`` is a file that it gets open."""
         owner = account_of(account)
         base = {
             "HOME": str(self.layout.cache),
@@ -374,31 +452,41 @@ class Build:
             "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
             "PIP_CERT": "/etc/ssl/certs/ca-certificates.crt",
         }
-        done = subprocess.run(
-            list(arguments),
-            input=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-            cwd=cwd or "/",
-            env={**base, **self.request.build_environment, **environment},
-            user=owner.pw_uid,
-            group=owner.pw_gid,
-            extra_groups=[],
-            umask=0o022,
-            timeout=1500,
-        )
-        if done.returncode != 0:
-            lines = done.stdout.strip().splitlines()
-            step = next(
-                (line.partition(":")[2] for line in lines if line.startswith("slipway-failed-step:")),
-                Path(arguments[0]).name,
+        try:
+            done = subprocess.run(
+                list(arguments),
+                input=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                check=False,
+                cwd=cwd or "/",
+                env={**base, **self.request.build_environment, **environment},
+                user=owner.pw_uid,
+                group=owner.pw_gid,
+                extra_groups=[],
+                umask=0o022,
+                timeout=PATIENCE,
+                pass_fds=() if keep is None else (keep,),
             )
-            shown = "\n".join(line for line in lines if not line.startswith("slipway-failed-step:"))[-3000:]
-            gate = step if step in MANAGED_GATES else "build"
-            raise ReleaseError(f"The release was refused at the gate '{gate}' ({step}, as {account}):\n{shown}")
+        except subprocess.TimeoutExpired as error:
+            said = error.output.decode(errors="replace") if isinstance(error.output, bytes) else str(error.output or "")
+            raise self._failed(arguments, account, f"{said}\nIt was ended after {PATIENCE} s.") from error
+        if done.returncode != 0:
+            raise self._failed(arguments, account, done.stdout)
+        return done.stdout
+
+    def _failed(self, arguments: Sequence[str], account: str, output: str) -> StepFailed:
+        lines = output.strip().splitlines()
+        marks = (release_runner.FAILED_STEP, release_runner.RESULT)
+        step = next((line.removeprefix(marks[0]) for line in lines if line.startswith(marks[0])), "")
+        gate = GATES.get(step, step) or "build"
+        shown = "\n".join(line for line in lines if not line.startswith(marks)).strip()[-3000:]
+        return StepFailed(
+            f"The release was refused at the gate '{gate}' ({step or Path(arguments[0]).name}, as {account}):\n{shown}",
+            output,
+        )
 
 
 def as_user(account: str, work: Callable[[], None]) -> None:

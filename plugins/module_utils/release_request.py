@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.slipway.django.plugins.module_utils.release_records import Layout
@@ -34,6 +34,12 @@ class Request:
     python: str = "/usr/bin/python3"
     check_level: str = "WARNING"
     migrate: bool = True
+    makemigrations_check: bool = False
+    # Names (app.0007_name) that may be applied though they break or block the serving release.
+    migrations_allowed: Sequence[str] = ()
+    # Seconds that a migration waits for a lock.
+    migrations_lock_timeout: int = 5
+    migrations_dump: bool = True
     superuser: Mapping[str, str] = dataclasses.field(default_factory=dict)
     who: str = "unknown"
     shape: Shape = dataclasses.field(default_factory=Shape)

@@ -576,7 +576,17 @@ def superuser(step: dict[str, Any]) -> bool:
     return False
 
 
+def collectstatic(step: dict[str, Any]) -> bool:
+    """Collect the static files of a project that has any."""
+    from django.core.management import get_commands
+
+    if "collectstatic" in get_commands():
+        manage(["collectstatic", "--noinput", "--verbosity", "0", "--skip-checks"])
+    return False
+
+
 STEPS: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "collectstatic": collectstatic,
     "plan": plan,
     "dump": dump,
     "migrate": migrate,

@@ -62,6 +62,11 @@ class Host:
         self.layout = Layout("shop", root)
         self.calls: list[Call] = []
         self.refuse: Callable[[Call], str | None] = lambda call: None
+        # What the steps in the release's own Python would find out: nothing to migrate.
+        self.found: dict[str, Any] = {
+            "plan": {"first": False, "vendor": "sqlite", "migrations": []},
+            "migrate": {"name": "migrated", "applied": [], "complete": True},
+        }
         self.layout.credentials.mkdir(parents=True)
         (self.layout.credentials / "SECRET_KEY").write_text("hunter2-secret-key")
         self.archive = root / "source.tar.gz"
@@ -83,19 +88,23 @@ class Host:
         *,
         cwd: Path | None = None,
         stdin: str = "",
-    ) -> None:
-        """Stands in for Build._program."""
+        keep: int | None = None,
+    ) -> str:
+        """Stands in for Build._output."""
         place = Path(environment.get("CREDENTIALS_DIRECTORY", "/nonexistent"))
         credentials = (
             {path.name: (path.stat().st_mode & 0o777, path.read_text()) for path in place.iterdir()}
             if place.is_dir()
             else {}
         )
+        # The program that goes with the steps is the same each time, and is run for real in test_release_runner.py.
+        stdin = json.dumps({"steps": json.loads(stdin)["steps"]}) if stdin else ""
         call = Call(list(arguments), account, dict(environment), stdin, credentials)
         self.calls.append(call)
         problem = self.refuse(call)
         if problem is not None:
-            raise ReleaseError(f"The release was refused at the gate '{problem}' ({problem}, as {account}):\nboom")
+            told = f"The release was refused at the gate '{problem}' ({problem}, as {account}):\nboom"
+            raise release_build.StepFailed(told, "")
         if account == "root" and "venv" in arguments:
             (Path(arguments[-1]) / "bin").mkdir(parents=True)
         elif account == "root" and "--require-hashes" in arguments:
@@ -111,6 +120,13 @@ class Host:
             static = Path(environment["STATIC_ROOT"])
             (static / "app.css").write_text(STYLE)
             (static / "app.0123456789ab.css").write_text(STYLE)
+        steps = json.loads(stdin)["steps"] if stdin else []
+        found = {
+            step["name"]: {"name": step["name"], **self.found[step["name"]]}
+            for step in steps
+            if step["name"] in self.found
+        }
+        return "".join(f"slipway-result:{json.dumps(item)}\n" for item in found.values())
 
     def steps(self) -> list[str]:
         """Names of the management commands that ran, in order."""
@@ -159,8 +175,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     vars(brotli)["compress"] = lambda data, quality: zlib.compress(data)
     monkeypatch.setitem(sys.modules, "brotli", brotli)
 
-    def program(self: release_build.Build, *arguments: Any, **more: Any) -> None:
-        made.program(self, *arguments, **more)
+    def program(self: release_build.Build, *arguments: Any, **more: Any) -> str:
+        return made.program(self, *arguments, **more)
 
     original = release_build.Build.__init__
 
@@ -169,7 +185,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
         self.id = f"20261122T0315{next(seconds):02d}Z-{self.request.revision}"
         self.directory = self.layout.releases / self.id
 
-    monkeypatch.setattr(release_build.Build, "_program", program)
+    monkeypatch.setattr(release_build.Build, "_output", program)
     monkeypatch.setattr(release_build.Build, "__init__", named)
     return made
 
@@ -206,7 +222,7 @@ def test_a_release_says_what_it_is_who_made_it_and_how_long_each_step_took(host:
 
 def test_the_sites_code_is_checked_and_migrated_as_the_account_that_will_run_it(host: Host) -> None:
     host.build()
-    assert host.steps() == ["collectstatic", "check", "migrate"]
+    assert host.steps() == ["collectstatic", "check", "plan", "migrate"]
     accounts = {call.account for call in host.calls if "check" in call.stdin and "collectstatic" not in call.stdin}
     assert accounts == {"shop"}
 
@@ -395,7 +411,7 @@ def test_nothing_is_migrated_when_the_check_fails(host: Host) -> None:
     with pytest.raises(ReleaseError):
         host.build()
     steps = [json.loads(call.stdin)["steps"] for call in host.calls if call.stdin]
-    assert [step["name"] for step in steps[-1]] == ["check", "migrate"], "one process runs both, the check first"
+    assert [step["name"] for step in steps[-1]] == ["check", "plan", "migrate"], "one process runs all, the check first"
 
 
 @pytest.mark.parametrize(
@@ -573,7 +589,7 @@ def test_the_first_users_password_is_in_the_environment_of_one_command_only(host
     host.build(superuser={"username": "demo", "password": "hunter2-password"})
     holders = [call for call in host.calls if "hunter2-password" in json.dumps(call.environment)]
     assert [[step["name"] for step in json.loads(call.stdin)["steps"]] for call in holders] == [
-        ["check", "migrate", "superuser"]
+        ["check", "plan", "migrate", "superuser"]
     ]
     assert not any("hunter2" in " ".join(call.arguments) + call.stdin for call in host.calls)
 
