@@ -325,7 +325,8 @@ class Workers:
                 "result": f"{run.get('Result', '')} (status {run.get('ExecMainStatus', '')})"
                 if failed
                 else run.get("Result", ""),
-                "last": timer.get("LastTriggerUSec", ""),
+                # A run that was started by hand is a run; of one before the last boot only the timer knows.
+                "last": run.get("ExecMainExitTimestamp") or timer.get("LastTriggerUSec", ""),
                 "next": timer.get("NextElapseUSecRealtime", "")
                 if timer.get("ActiveState") == "active"
                 else "never: its timer is off",

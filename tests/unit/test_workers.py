@@ -82,7 +82,7 @@ class Systemd:
         if verb == "is-enabled":
             return (0 if units[0] in self.enabled else 1), ""
         if verb == "show":
-            return 0, self.show(arguments[2], units)
+            return 0, self.show(next(word for word in arguments if word.startswith("--property=")), units)
         for unit in units:
             self.change(verb, unit)
         return 0, ""
@@ -381,9 +381,9 @@ def test_wherever_a_run_is_killed_the_next_one_finishes_it(serving: Host, step: 
 
 
 def test_the_report_says_what_runs_and_which_job_failed(serving: Host) -> None:
-    job = {"Result": "exit-code", "ExecMainStatus": "1", "ActiveState": "failed"}
+    job = {"Result": "exit-code", "ExecMainStatus": "1", "ActiveState": "failed", "ExecMainExitTimestamp": "today"}
     serving.systemd.properties["shop-clean.service"] = job
-    timer = {"ActiveState": "active", "NextElapseUSecRealtime": "tomorrow", "LastTriggerUSec": "today"}
+    timer = {"ActiveState": "active", "NextElapseUSecRealtime": "tomorrow", "LastTriggerUSec": "this morning"}
     serving.systemd.properties["shop-clean.timer"] = timer
     found = {item["unit"]: item for item in serving.workers().report()}
     assert set(found) == {*serving.workers().units(OLD), "shop-clean.service"}
