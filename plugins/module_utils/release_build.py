@@ -161,8 +161,10 @@ class Build:
             os.chown(path, account.pw_uid, account.pw_gid)
         runtime = account_of(self.request.site)
         for path in (self.layout.state, self.layout.state / "media"):
-            path.mkdir(parents=True, exist_ok=True)
-            os.chown(path, runtime.pw_uid, runtime.pw_gid)
+            # The group of media is the role's to say: it is the web server's where uploads are shown.
+            if not path.is_dir():
+                path.mkdir(parents=True)
+                os.chown(path, runtime.pw_uid, runtime.pw_gid)
         self.directory.mkdir(mode=0o755)
         write_manifest(
             self.directory,
