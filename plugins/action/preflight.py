@@ -13,6 +13,7 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.inventory.helpers import sort_groups
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.slipway.django.plugins.plugin_utils.controller import holder
 from ansible_collections.slipway.django.plugins.plugin_utils.inventory_files import (
     COMMAND_LINE,
     Files,
@@ -30,6 +31,7 @@ from ansible_collections.slipway.django.plugins.plugin_utils.preflight_model imp
     Unresolved,
     undefined_name,
 )
+from ansible_collections.slipway.django.plugins.plugin_utils.preflight_source import SOURCE_FACTS
 from ansible_collections.slipway.django.plugins.plugin_utils.role_specs import SpecsError, declared
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +65,7 @@ class ActionModule(ActionBase):
             found = list(inventory_problems(inventory, self._group_directories(inventory.files)))
         else:
             inventory = self._inventory(
-                variables, {name: Option("site", name, {}) for name in ("site_source", "site_stage")}
+                variables, {name: Option("site", name, {}) for name in (*SOURCE_FACTS, "site_stage")}
             )
             limits = Limits(arguments["clock_tolerance"], arguments["disk_mb"], arguments["memory_mb"])
             found = list(host_problems(inventory, arguments["host"], time.time(), limits))
@@ -92,6 +94,7 @@ class ActionModule(ActionBase):
             groups={str(name): list(hosts) for name, hosts in variables["groups"].items()},
             group_names=list(variables["group_names"]),
             address=str(self._resolve(variables.get("ansible_host", host))),
+            run=holder()["run"],
         )
 
     def _resolve(self, raw: Any) -> Any:

@@ -17,7 +17,7 @@ IGNORED = {".git", ".venv", "venv", "node_modules", "__pycache__", "site-package
 # A manage.py in one of these runs the tests or the demonstration of something else.
 ASIDE = {"tests", "test", "testing", "example", "examples", "demo", "sandbox", "docs", "doc"}
 # How far below the source manage.py may lie.
-DEPTH = 4
+DEPTH = 3
 # In the order in which they are believed, in each directory from manage.py's up to the source's.
 REQUIREMENTS = (
     "requirements.txt",

@@ -64,8 +64,8 @@ class Application:
             shape |= {"distribution": fetched.distribution.name, "extras": fetched.extras}
             if named and not own.is_absolute():
                 raise SourceError(
-                    f"site_requirements is {named}, but site_source is a package, which is sent as it is. "
-                    "Give site_requirements the absolute path of a file of this controller, or set it to ''."
+                    f"site_requirements is {named}, but site_source is a package, which is sent as it is.",
+                    "Give site_requirements the absolute path of a file of this controller, or set it to ''.",
                 )
         house = str(given.get("wheelhouse") or "")
         wheelhouse = wheels(Path(house).expanduser()) if house else None
@@ -79,7 +79,10 @@ def locked(path: Path) -> Source:
     if path.name == "uv.lock" and (path.parent / "pyproject.toml").is_file():
         names.append(Path("pyproject.toml"))
     if not path.is_file():
-        raise SourceError(f"site_requirements: {path} does not exist on this controller.")
+        raise SourceError(
+            f"site_requirements: {path} does not exist on this controller.",
+            "Correct the path, or set site_requirements to ''.",
+        )
     return Source(path.parent, tuple(sorted(names)))
 
 
@@ -92,8 +95,8 @@ def wheels(directory: Path) -> Source:
     )
     if not found:
         raise SourceError(
-            f"site_wheelhouse: {directory} holds no wheels. Fill it with `pip download --dest {directory} -r requirements.txt`, "
-            "or set site_wheelhouse to ''."
+            f"site_wheelhouse: {directory} holds no wheels.",
+            f"Fill it with `pip download --dest {directory} -r requirements.txt`, or set site_wheelhouse to ''.",
         )
     return Source(directory, tuple(sorted(Path(path.name) for path in found)))
 

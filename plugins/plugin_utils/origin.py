@@ -76,26 +76,29 @@ def parse(text: str) -> Origin:
     if given.startswith("pypi:"):
         found = PYPI.fullmatch(given)
         if not found:
-            raise SourceError(f"site_source: {given} is no exact version. Write it as pypi:NAME==VERSION.")
+            raise SourceError(f"site_source: {given} is no exact version.", "Write it as pypi:NAME==VERSION.")
         return Origin("pypi", given, found.group(1), found.group(2) or "", found.group(3))
     if given.startswith("git+"):
         location = given.removeprefix("git+")
         if urlsplit(location).scheme not in ("https", "ssh", "file"):
             raise SourceError(
-                f"site_source: {given} is no address of a repository. Begin it with git+https://, git+ssh:// or git+file://."
+                f"site_source: {given} is no address of a repository.",
+                "Begin it with git+https://, git+ssh:// or git+file://.",
             )
         return Origin("git", location)
     if re.match(r"[\w.-]+@[\w.-]+:", given) or (given.endswith(".git") and "://" in given):
         fix = re.sub(r"^([\w.-]+@[\w.-]+):", r"ssh://\1/", given)
-        raise SourceError(f"site_source: {given} is a repository without its kind. Write it as git+{fix}.")
+        raise SourceError(f"site_source: {given} is a repository without its kind.", f"Write it as git+{fix}.")
     if "://" in given:
         parts = urlsplit(given)
         if parts.scheme not in ("https", "http"):
             raise SourceError(
-                f"site_source: {given} is no address that can be fetched. Use https://, git+https:// or a path."
+                f"site_source: {given} is no address that can be fetched.", "Use https://, git+https:// or a path."
             )
         if parts.scheme == "http" and not parts.fragment.startswith("sha256="):
-            raise SourceError(f"site_source: {given} can be changed on its way. Use https, or add #sha256=... to it.")
+            raise SourceError(
+                f"site_source: {given} can be changed on its way.", "Use https, or add #sha256=... to it."
+            )
         if not is_distribution(parts.path):
             raise SourceError(f"site_source: {given} is neither a wheel (.whl) nor an archive of sources (.tar.gz).")
         return Origin("url", given)
@@ -116,16 +119,17 @@ def fetch(text: str, *, revision: str = "", project: str = "", cache: Path | Non
     origin = parse(text)
     if revision and origin.kind != "git":
         raise SourceError(
-            f"site_revision is {revision}, but site_source is no git repository. Set site_revision to '', or site_source to git+URL."
+            f"site_revision is {revision}, but site_source is no git repository.",
+            "Set site_revision to '', or site_source to git+URL.",
         )
     if origin.kind == "directory":
         return Fetched(Source.at(origin.location), about={"source": origin.shown})
     if cache is None:
-        raise SourceError("There is no directory for what is fetched. Set site_state, or application_sources.")
+        raise SourceError("There is no directory for what is fetched.", "Set site_state, or application_sources.")
     if origin.kind == "file":
         path = Path(origin.location)
         if not path.is_file():
-            raise SourceError(f"site_source: {path} does not exist on this controller. {WHERE}")
+            raise SourceError(f"site_source: {path} does not exist on this controller.", WHERE)
         return _distribution(origin, path, project, cache)
     key = hashlib.sha256(origin.location.encode()).hexdigest()[:16]
     place = cache / key
@@ -199,8 +203,8 @@ def _resolve(origin: Origin, revision: str, repository: Path, record: Path, run:
         branches = [name.removeprefix("refs/heads/") for name in remote if name.startswith("refs/heads/")]
         shown = ", ".join(sorted(branches)[:8]) or "none"
         raise SourceError(
-            f"{origin.shown} has no branch, tag or commit '{revision or 'HEAD'}' (its branches: {shown}). "
-            "Set site_revision in inventory/group_vars/all/site.yml."
+            f"{origin.shown} has no branch, tag or commit '{revision or 'HEAD'}' (its branches: {shown}).",
+            "Set site_revision in inventory/group_vars/all/site.yml.",
         )
     known[revision] = {"run": run, "commit": commit}
     record.write_text(json.dumps(known))
@@ -267,15 +271,15 @@ def _git(origin: Origin, *arguments: str, fail: bool = True, said: str = "") -> 
         )
     except FileNotFoundError as error:
         raise SourceError(
-            "git is not installed on this controller, and site_source names a repository. Install git."
+            "git is not installed on this controller, and site_source names a repository.", "Install git."
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise SourceError(f"{origin.shown} did not answer for 15 minutes. {WHERE}") from error
+        raise SourceError(f"{origin.shown} did not answer for 15 minutes.", WHERE) from error
     if done.returncode != 0:
         if not fail:
             return ""
         lines = done.stderr.strip().replace(origin.location, origin.shown).splitlines()
-        raise SourceError(f"{origin.shown} cannot be read with this controller's git: {' '.join(lines[-3:])} {WHERE}")
+        raise SourceError(f"{origin.shown} cannot be read with this controller's git: {' '.join(lines[-3:])}", WHERE)
     return said or done.stdout.strip()
 
 
@@ -309,10 +313,10 @@ def _from_url(origin: Origin, work: Path) -> None:
         ):
             shutil.copyfileobj(answer, stream)
     except (OSError, urllib.error.URLError) as error:
-        raise SourceError(f"{origin.shown} cannot be fetched: {error}. {WHERE}") from error
+        raise SourceError(f"{origin.shown} cannot be fetched: {error}.", WHERE) from error
     expected = parts.fragment.removeprefix("sha256=") if parts.fragment.startswith("sha256=") else ""
     if expected and file_digest(target) != expected.lower():
-        raise SourceError(f"{origin.shown} holds something else: its SHA-256 is {file_digest(target)}. {WHERE}")
+        raise SourceError(f"{origin.shown} holds something else: its SHA-256 is {file_digest(target)}.", WHERE)
 
 
 def _from_index(origin: Origin, work: Path) -> None:
@@ -340,7 +344,7 @@ def _from_index(origin: Origin, work: Path) -> None:
         if done.returncode == 0 and len([*work.iterdir()]) == 1:
             return
         said = done.stderr.strip()
-    raise SourceError(f"site_source: pip cannot fetch {wanted}: {' '.join(said.splitlines()[-2:])} {WHERE}")
+    raise SourceError(f"site_source: pip cannot fetch {wanted}: {' '.join(said.splitlines()[-2:])}", WHERE)
 
 
 def pip() -> Sequence[str]:
@@ -354,7 +358,7 @@ def pip() -> Sequence[str]:
         if found := shutil.which(name):
             return [found, "--quiet", "pip"]
     raise SourceError(
-        "site_source names a package of the index, and this controller has neither pip nor uv. Install python3-pip."
+        "site_source names a package of the index, and this controller has neither pip nor uv.", "Install python3-pip."
     )
 
 
@@ -381,7 +385,7 @@ def _names(path: Path) -> set[str]:
         with tarfile.open(path) as tar:
             return {parts[1] for member in tar if len(parts := PurePosixPath(member.name).parts) == 2}
     except (tarfile.TarError, OSError, EOFError) as error:
-        raise SourceError(f"site_source: {path} cannot be unpacked: {error}") from error
+        raise SourceError(f"site_source: {path} cannot be unpacked: {error}.", WHERE) from error
 
 
 def _unpack(path: Path, tree: Path) -> None:

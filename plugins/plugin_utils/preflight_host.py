@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_model import Inventory, Problem
-from ansible_collections.slipway.django.plugins.plugin_utils.preflight_source import requires_python
+from ansible_collections.slipway.django.plugins.plugin_utils.preflight_source import fetched_of, requires_python
+from ansible_collections.slipway.django.plugins.plugin_utils.source import SourceError
 
 SUPPORTED = {"12": "bookworm", "13": "trixie"}
 
@@ -53,8 +53,11 @@ def host_problems(inventory: Inventory, facts: Mapping[str, Any], now: float, li
 
 
 def _python(inventory: Inventory, version: str, system: str) -> Iterator[Problem]:
-    source = inventory.text("site_source")
-    wanted = requires_python(Path(source)) if source and Path(source).is_dir() else None
+    try:
+        fetched = fetched_of(inventory)
+    except SourceError:
+        return  # told by the inventory's own checks
+    wanted = requires_python(fetched) if fetched is not None else None
     if wanted is None:
         return
     specifier, file = wanted

@@ -61,6 +61,8 @@ class Inventory:
     group_names: Sequence[str] = ()
     raw: Mapping[str, str] = field(default_factory=dict)
     address: str = ""
+    # Name of this run of Ansible, within which the same branch of a repository is the same commit.
+    run: str = ""
 
     @property
     def stage(self) -> str:

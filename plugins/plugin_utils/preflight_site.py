@@ -340,10 +340,11 @@ def _numbers_and_packages(inventory: Inventory) -> Iterator[Problem]:
     if isinstance(workers, int) and not isinstance(workers, bool) and workers < 0:
         what = f"site_workers is {workers}, and there is no such number of processes."
         yield Problem(what, "Set it to 0 for one each processor, or to a number.", inventory.where("site_workers"))
-    for package in inventory.items("site_packages"):
-        if isinstance(package, str) and not PACKAGE.fullmatch(package):
-            what = f"site_packages: '{package}' is not the name of a Debian package."
-            yield Problem(what, "Write the name alone, without version or options.", inventory.where("site_packages"))
+    for fact in ("site_packages", "site_build_packages"):
+        for package in inventory.items(fact):
+            if isinstance(package, str) and not PACKAGE.fullmatch(package):
+                what = f"{fact}: '{package}' is not the name of a Debian package."
+                yield Problem(what, "Write the name alone, without version or options.", inventory.where(fact))
     user = inventory.mapping("site_superuser")
     if bool(user.get("username")) != bool(user.get("password")):
         lacking = "password" if user.get("username") else "username"

@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import ast
 import re
+import tarfile
 import tomllib
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Sequence
+from email.parser import HeaderParser
 from pathlib import Path
+from typing import Any
 
+from ansible_collections.slipway.django.plugins.module_utils.release_shape import (
+    STAGES,
+    find_project,
+    module_file,
+    path_fault,
+    project_of,
+)
+from ansible_collections.slipway.django.plugins.module_utils.settings_overlay import MANAGED
+from ansible_collections.slipway.django.plugins.plugin_utils.application import lock_of, locked, wheels
+from ansible_collections.slipway.django.plugins.plugin_utils.origin import Fetched, fetch, parse
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_model import Inventory, Problem
+from ansible_collections.slipway.django.plugins.plugin_utils.source import SourceError
 
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-# How far below site_source manage.py may lie.
-DEPTH = 3
-IGNORED = {".git", ".venv", "venv", "node_modules", "__pycache__", "site-packages"}
+# What decides where the application comes from.
+SOURCE_FACTS = ("site_source", "site_revision", "site_project", "site_state")
 
 
 def source_problems(inventory: Inventory) -> Iterator[Problem]:
-    """Problems of the project's directory, of its locked packages, and of the modules that the facts name."""
+    """Problems of the project, of what locks its packages, and of the modules and texts that the facts name."""
+    yield from _texts(inventory)
     source = inventory.values.get("site_source")
     if not isinstance(source, str):
         return
@@ -25,38 +40,184 @@ def source_problems(inventory: Inventory) -> Iterator[Problem]:
     if not source:
         yield Problem("site_source is empty.", "Set it to the directory of your Django project.", where)
         return
-    root = Path(source)
-    if not root.is_dir():
-        state = "is not a directory" if root.exists() else "does not exist on this controller"
-        fix = "Set it to the directory of your Django project; check it out first when it is in a repository."
-        yield Problem(f"site_source: {source} {state}.", fix, where)
+    try:
+        if parse(source).kind == "directory" and not Path(source).expanduser().is_dir():
+            state = "is not a directory" if Path(source).exists() else "does not exist on this controller"
+            fix = "Set it to the directory of your Django project; of a repository, to git+ and its URL."
+            yield Problem(f"site_source: {source} {state}.", fix, where)
+            return
+        fetched = fetched_of(inventory)
+    except SourceError as error:
+        revision = inventory.text("site_revision")
+        fact = "site_revision" if revision and "site_revision" in str(error) else "site_source"
+        yield Problem(error.what, error.fix, inventory.where(fact))
         return
-    project = find_project(root)
-    if project is None:
-        what = f"site_source: {source} holds no manage.py."
-        yield Problem(what, "Name the directory of a Django project, the one with manage.py in it.", where)
-    yield from _locked(source, [directory for directory in (root, project) if directory], where)
-    yield from _modules(inventory, project or root)
+    if fetched is not None:
+        yield from _project(inventory, fetched, source, where)
 
 
-def find_project(root: Path, depth: int = DEPTH) -> Path | None:
-    """The directory with manage.py that is nearest to the root, or None."""
-    level = [root]
-    for _ in range(depth + 1):
-        for directory in level:
-            if (directory / "manage.py").is_file():
-                return directory
-        level = [
-            entry
-            for directory in level
-            for entry in sorted(directory.iterdir())
-            if entry.is_dir() and entry.name not in IGNORED and not entry.is_symlink()
-        ]
-    return None
+def fetched_of(inventory: Inventory) -> Fetched | None:
+    """The application as a release will get it; None when the facts that say where are not there. Raises SourceError."""
+    source, state = inventory.text("site_source"), inventory.text("site_state")
+    if source is None:
+        return None
+    return fetch(
+        source,
+        revision=inventory.text("site_revision") or "",
+        project=inventory.text("site_project") or "",
+        cache=Path(state).expanduser() / "sources" if state else None,
+        run=inventory.run,
+    )
 
 
-def requires_python(root: Path) -> tuple[str, Path] | None:
-    """The project's ``requires-python`` and the file that says so; None when nothing does."""
+def _project(inventory: Inventory, fetched: Fetched, source: str, where: str) -> Iterator[Problem]:
+    named = inventory.text("site_project") or ""
+    requirements = inventory.text("site_requirements") or ""
+    root = fetched.source.root
+    project = root / named
+    if fetched.distribution is None:
+        project = project_of(root, named)
+        if path_fault(named or "."):
+            return
+        if not project.is_dir():
+            what = f"site_project: {source} has no directory {named}."
+            yield Problem(what, "Correct it, or set it to '' to have it found.", inventory.where("site_project"))
+            return
+    own = Path(requirements).expanduser()
+    if requirements and (own.is_absolute() or fetched.distribution is not None):
+        try:
+            if not own.is_absolute():
+                what = f"site_requirements is {requirements}, but site_source is a package, which is sent as it is."
+                raise SourceError(what, "Give it the absolute path of a file of this controller.")
+            locked(own)
+        except SourceError as error:
+            yield Problem(error.what, error.fix, inventory.where("site_requirements"))
+    elif requirements and not (root / requirements).is_file():
+        what = f"site_requirements: {source} has no file {requirements}."
+        yield Problem(what, "Correct it, or set it to '' to have one found.", inventory.where("site_requirements"))
+    elif fetched.distribution is None and lock_of(fetched, requirements, named) is None:
+        what = f"site_source: {source} has neither uv.lock nor requirements.txt, so what it needs is unknown."
+        yield Problem(what, "Run `uv lock` there and commit uv.lock, or set site_requirements.", where)
+    yield from _modules(inventory, fetched, project, source)
+
+
+def _modules(inventory: Inventory, fetched: Fetched, project: Path, source: str) -> Iterator[Problem]:
+    settings = inventory.values.get("site_settings")
+    if isinstance(settings, str):
+        where = inventory.where("site_settings")
+        if not DOTTED.fullmatch(settings):
+            what = f"site_settings '{settings}' is not the dotted name of a module."
+            yield Problem(what, "Write it as config.settings, without .py and slashes.", where)
+        elif not _has_module(inventory, fetched, project, settings):
+            if fetched.distribution is None and find_project(fetched.source.root) is None:
+                what = f"site_source: {source} holds no manage.py, and no module {settings}."
+                fix = "Name the directory of a Django project, or correct site_settings."
+                yield Problem(what, fix, inventory.where("site_source"))
+                return
+            yield Problem(f"site_settings: {project} has no module {settings}.", "Correct the name.", where)
+    wsgi = inventory.values.get("site_wsgi")
+    if isinstance(wsgi, str):
+        where = inventory.where("site_wsgi")
+        module, _, attribute = wsgi.partition(":")
+        attribute = attribute.removesuffix("()")
+        if not DOTTED.fullmatch(module) or not DOTTED.fullmatch(attribute):
+            what = f"site_wsgi '{wsgi}' does not name a module and its application."
+            yield Problem(what, "Write it as config.wsgi:application.", where)
+        elif not _has_module(inventory, fetched, project, module):
+            yield Problem(f"site_wsgi: {project} has no module {module}.", "Correct the name.", where)
+        else:
+            file = module_file(_places(fetched, project), module)
+            if file is not None and names_of(file).isdisjoint({attribute.split(".")[0], "*"}):
+                what = f"site_wsgi: {file} defines no {attribute}."
+                yield Problem(what, "Correct the part after the colon; Django's own wsgi.py says application.", where)
+
+
+def _places(fetched: Fetched, project: Path) -> Sequence[Path]:
+    root = fetched.source.root
+    return () if fetched.distribution is not None else (project, project / "src", root, root / "src")
+
+
+def _has_module(inventory: Inventory, fetched: Fetched, project: Path, name: str) -> bool:
+    """Whether a module is in the source or laid into it; what comes from somewhere else is not ours to judge."""
+    relative = name.replace(".", "/")
+    files = {f"{relative}.py", f"{relative}/__init__.py"}
+    if name.partition(".")[0] == "django" or files & {str(path) for path in inventory.mapping("site_files")}:
+        return True
+    if fetched.distribution is None:
+        return module_file(_places(fetched, project), name) is not None
+    if fetched.distribution.suffix != ".whl":
+        return True
+    there = set(zipfile.ZipFile(fetched.distribution).namelist())
+    top = name.partition(".")[0]
+    return bool(files & there) or not any(path.startswith((f"{top}/", f"{top}.py")) for path in there)
+
+
+def _texts(inventory: Inventory) -> Iterator[Problem]:
+    """What is laid into a project or around it: names of settings, paths, Python, commands."""
+    for name in inventory.items("site_settings_managed"):
+        where = inventory.where("site_settings_managed")
+        if isinstance(name, str) and name not in MANAGED:
+            what = f"site_settings_managed: Slipway does not know what {name} should be."
+            yield Problem(what, f"It knows {', '.join(MANAGED)}; set others in site_settings_extra.", where)
+        elif name == "MEDIA_URL" and not (
+            inventory.text("site_media_url") or "MEDIA_URL" in inventory.mapping("site_environment")
+        ):
+            what = "site_settings_managed names MEDIA_URL, but site_media_url is empty."
+            yield Problem(what, "Set site_media_url, such as /media/.", inventory.where("site_media_url"))
+    extra = inventory.text("site_settings_extra")
+    if extra:
+        try:
+            compile(extra, "site_settings_extra", "exec")
+        except (SyntaxError, ValueError) as error:
+            line = f" in line {error.lineno}" if isinstance(error, SyntaxError) else ""
+            what = f"site_settings_extra is not Python{line}: {getattr(error, 'msg', error)}."
+            yield Problem(
+                what, "Correct it; it runs after the settings module.", inventory.where("site_settings_extra")
+            )
+    for path, text in inventory.mapping("site_files").items():
+        where = inventory.where("site_files")
+        if path_fault(str(path)):
+            yield Problem(f"site_files: '{path}' {path_fault(str(path))}.", "Write it as config/local.py.", where)
+        elif not isinstance(text, str):
+            yield Problem(f"site_files: {path} is not a text.", "Write its lines below `|`.", where)
+    project = inventory.text("site_project")
+    if project and path_fault(project):
+        what = f"site_project: '{project}' is not a directory below the source."
+        yield Problem(what, "Write it as backend, below site_source.", inventory.where("site_project"))
+    if "DJANGO_SETTINGS_MODULE" in inventory.mapping("site_environment"):
+        what = "site_environment.DJANGO_SETTINGS_MODULE would not be used."
+        yield Problem(what, "Set site_settings instead.", inventory.where("site_environment"))
+    house = inventory.text("site_wheelhouse")
+    if house:
+        try:
+            wheels(Path(house).expanduser())
+        except SourceError as error:
+            yield Problem(error.what, error.fix, inventory.where("site_wheelhouse"))
+    yield from _hooks(inventory)
+
+
+def _hooks(inventory: Inventory) -> Iterator[Problem]:
+    where = inventory.where("site_hooks")
+    for stage, commands in inventory.mapping("site_hooks").items():
+        if stage not in STAGES:
+            yield Problem(f"site_hooks: there is no stage '{stage}'.", f"The stages are {', '.join(STAGES)}.", where)
+        elif not isinstance(commands, list) or not all(_is_command(command) for command in commands):
+            what = f"site_hooks.{stage} is not a list of commands."
+            yield Problem(what, "Write each as a text, or as a list of a program and its arguments.", where)
+
+
+def _is_command(command: Any) -> bool:
+    if isinstance(command, str):
+        return bool(command.strip())
+    return isinstance(command, list) and bool(command) and all(isinstance(word, str) for word in command)
+
+
+def requires_python(fetched: Fetched) -> tuple[str, Path] | None:
+    """The ``requires-python`` of the source and the file that says so; None when nothing does."""
+    if fetched.distribution is not None:
+        wanted = metadata_of(fetched.distribution).get("Requires-Python")
+        return (wanted, fetched.distribution) if wanted else None
+    root = fetched.source.root
     for directory in (root, find_project(root)):
         file = directory / "pyproject.toml" if directory else None
         if file and file.is_file():
@@ -68,54 +229,23 @@ def requires_python(root: Path) -> tuple[str, Path] | None:
     return None
 
 
-def _locked(source: str, directories: list[Path], where: str) -> Iterator[Problem]:
-    if any((directory / "uv.lock").is_file() for directory in directories):
-        return
-    requirements = next(
-        (found for directory in directories if (found := directory / "requirements.txt").is_file()),
-        None,
-    )
-    if requirements is None:
-        what = f"site_source: {source} has neither uv.lock nor requirements.txt, so its packages are not locked."
-        yield Problem(what, "Run `uv lock` there and commit uv.lock.", where)
-    elif "--hash=" not in requirements.read_text(errors="replace"):
-        what = f"{requirements} has no hashes, so its packages are not locked."
-        fix = "Run `uv pip compile --generate-hashes requirements.in -o requirements.txt`, or use uv.lock."
-        yield Problem(what, fix, str(requirements))
-
-
-def _modules(inventory: Inventory, project: Path) -> Iterator[Problem]:
-    settings = inventory.values.get("site_settings")
-    if isinstance(settings, str):
-        where = inventory.where("site_settings")
-        if not DOTTED.fullmatch(settings):
-            what = f"site_settings '{settings}' is not the dotted name of a module."
-            yield Problem(what, "Write it as config.settings, without .py and slashes.", where)
-        elif module_file(project, settings) is None:
-            yield Problem(f"site_settings: {project} has no module {settings}.", "Correct the name.", where)
-    wsgi = inventory.values.get("site_wsgi")
-    if isinstance(wsgi, str):
-        where = inventory.where("site_wsgi")
-        module, _, attribute = wsgi.partition(":")
-        file = module_file(project, module) if DOTTED.fullmatch(module) else None
-        if not DOTTED.fullmatch(module) or not DOTTED.fullmatch(attribute):
-            what = f"site_wsgi '{wsgi}' does not name a module and its application."
-            yield Problem(what, "Write it as config.wsgi:application.", where)
-        elif file is None:
-            yield Problem(f"site_wsgi: {project} has no module {module}.", "Correct the name.", where)
-        elif names_of(file).isdisjoint({attribute.split(".")[0], "*"}):
-            what = f"site_wsgi: {file} defines no {attribute}."
-            yield Problem(what, "Correct the part after the colon; Django's own wsgi.py says application.", where)
-
-
-def module_file(project: Path, name: str) -> Path | None:
-    """The file of a dotted module in a project laid out flat or below src/, or None."""
-    relative = Path(*name.split("."))
-    for base in (project, project / "src"):
-        for candidate in (base / relative.with_suffix(".py"), base / relative / "__init__.py"):
-            if candidate.is_file():
-                return candidate
-    return None
+def metadata_of(distribution: Path) -> dict[str, str]:
+    """The headers of a wheel's METADATA or an sdist's PKG-INFO; nothing where they cannot be read."""
+    text = b""
+    try:
+        if distribution.suffix == ".whl":
+            with zipfile.ZipFile(distribution) as wheel:
+                name = next((name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")), "")
+                text = wheel.read(name) if name else b""
+        else:
+            with tarfile.open(distribution) as tar:
+                for member in tar:
+                    if member.name.count("/") == 1 and member.name.endswith("/PKG-INFO"):
+                        stream = tar.extractfile(member)
+                        text = stream.read() if stream else b""
+    except (OSError, zipfile.BadZipFile, tarfile.TarError):
+        return {}
+    return {name: str(value) for name, value in HeaderParser().parsestr(text.decode(errors="replace")).items()}
 
 
 def names_of(file: Path) -> set[str]:

@@ -23,7 +23,12 @@ TOOLKIT = Path(__file__).resolve().parents[2]
 
 
 class SourceError(Exception):
-    """The directory cannot be used; the message names the fact to edit."""
+    """The source cannot be used. ``what`` is wrong, and ``fix`` names the fact to edit."""
+
+    def __init__(self, what: str, fix: str = "Correct site_source in inventory/group_vars/all/site.yml.") -> None:
+        super().__init__(f"{what} {fix}")
+        self.what = what
+        self.fix = fix
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +52,8 @@ class Source:
         root = Path(directory).expanduser().resolve()
         if not root.is_dir():
             raise SourceError(
-                f"{directory} is not a directory of this controller. Set site_source in inventory/group_vars/all/site.yml."
+                f"{directory} is not a directory of this controller.",
+                "Set site_source in inventory/group_vars/all/site.yml.",
             )
         listed = cls._git(root, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
         tracked = [Path(name) for name in listed.split("\0") if name]
@@ -61,7 +67,7 @@ class Source:
         ]
         if not kept:
             raise SourceError(
-                f"{root} holds no files. Set site_source or site_client in inventory/group_vars/all/site.yml."
+                f"{root} holds no files.", "Set site_source or site_client in inventory/group_vars/all/site.yml."
             )
         return cls(root, tuple(sorted(kept)))
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.slipway.django.plugins.module_utils.release_shape import find_project
 from ansible_collections.slipway.django.plugins.plugin_utils.inventory_files import (
     COMMAND_LINE,
     Files,
@@ -19,6 +20,7 @@ from ansible_collections.slipway.django.plugins.plugin_utils.inventory_files imp
     read_source,
     typed,
 )
+from ansible_collections.slipway.django.plugins.plugin_utils.origin import Fetched
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight import inventory_problems, report
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_groups import group_problems
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_host import Limits, host_problems
@@ -37,13 +39,13 @@ from ansible_collections.slipway.django.plugins.plugin_utils.preflight_names imp
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_secrets import secret_problems, weakness
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_site import host_name_fault, site_problems
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_source import (
-    find_project,
     names_of,
     requires_python,
     source_problems,
 )
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_types import type_problems
 from ansible_collections.slipway.django.plugins.plugin_utils.role_specs import SpecsError, declared
+from ansible_collections.slipway.django.plugins.plugin_utils.source import Source as Tree
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = ROOT / "roles"
@@ -655,7 +657,10 @@ def test_a_source_that_is_not_there_is_refused(good: Inventory, tmp_path: Path) 
 
 def test_a_source_without_django_is_refused(good: Inventory, project: Path) -> None:
     (project / "manage.py").unlink()
-    assert only(source_problems(good)).what == f"site_source: {project} holds no manage.py."
+    assert list(source_problems(good)) == []
+    (project / "config/settings.py").unlink()
+    told = only(source_problems(good)).what
+    assert told == f"site_source: {project} holds no manage.py, and no module config.settings."
 
 
 def test_manage_py_may_lie_three_directories_below(tmp_path: Path) -> None:
@@ -678,8 +683,6 @@ def test_a_source_without_locked_packages_is_refused(good: Inventory, project: P
     (project / "uv.lock").unlink()
     assert "neither uv.lock nor requirements.txt" in only(source_problems(good)).what
     (project / "requirements.txt").write_text("django==5.2\n")
-    assert "has no hashes" in only(source_problems(good)).what
-    (project / "requirements.txt").write_text("django==5.2 --hash=sha256:00\n")
     assert list(source_problems(good)) == []
 
 
@@ -985,7 +988,7 @@ def test_a_requirement_that_is_no_specifier_is_refused(good: Inventory, project:
 @pytest.mark.parametrize("text", ["not toml [", "[project]\n", "[project]\nrequires-python = 3\n"])
 def test_a_project_that_says_nothing_about_python_is_taken(good: Inventory, project: Path, text: str) -> None:
     (project / "pyproject.toml").write_text(text)
-    assert requires_python(project) is None
+    assert requires_python(Fetched(Tree.at(project))) is None
     assert judged(good) == []
 
 
