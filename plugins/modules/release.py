@@ -74,6 +74,23 @@ options:
     type: str
     default: WARNING
     choices: [CRITICAL, ERROR, WARNING, INFO, DEBUG]
+  makemigrations_check:
+    description: Whether models without their migration stop the release.
+    type: bool
+    default: false
+  migrations_allowed:
+    description: Migrations, as app.0007_name, that are applied though they break or block the serving release.
+    type: list
+    elements: str
+    default: []
+  migrations_lock_timeout:
+    description: Seconds that a migration waits for a lock.
+    type: int
+    default: 5
+  migrations_dump:
+    description: Whether the database is dumped before migrations that change data or are destructive.
+    type: bool
+    default: true
   migrate:
     description: Whether this host applies the migrations.
     type: bool
@@ -135,6 +152,10 @@ def main() -> None:
                 "default": "WARNING",
                 "choices": ["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"],
             },
+            "makemigrations_check": {"type": "bool", "default": False},
+            "migrations_allowed": {"type": "list", "elements": "str", "default": []},
+            "migrations_lock_timeout": {"type": "int", "default": 5},
+            "migrations_dump": {"type": "bool", "default": True},
             "migrate": {"type": "bool", "default": True},
             "superuser": {
                 "type": "dict",
