@@ -93,10 +93,10 @@ class Playing:
         return self.wait()
 
     def wait(self) -> Run:
-        """Its end; a run that takes too long is ended and raises TimeoutExpired."""
+        """Its end; a run that takes too long, or that nobody waits for any more, is ended and the reason raised."""
         try:
             returncode = self.process.wait(LONGEST)
-        except subprocess.TimeoutExpired:
+        except BaseException:
             os.killpg(self.process.pid, signal.SIGKILL)
             raise
         return Run(returncode, self.log.read_text(errors="replace"), round(time.monotonic() - self._began, 1))

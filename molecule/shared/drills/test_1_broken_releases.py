@@ -98,7 +98,7 @@ def test_a_broken_release_is_refused_and_nobody_meets_it(
     with light.window() as window:
         if way == "locked-migration":
             with table_locked(site, 120):
-                run = site.deploy(spoilt(way), "-e", "site_migrations_lock_timeout=2")
+                run = site.deploy(spoilt(way), "-e", '{"site_migrations_lock_timeout": 2}')
         else:
             run = site.deploy(spoilt(way))
     assert_refused(site, run, live, gate=gate, says=says)
