@@ -22,6 +22,7 @@ from ansible_collections.slipway.django.plugins.module_utils.release_records imp
     RETIRED,
     Layout,
     ReleaseError,
+    gate_of,
     list_releases,
     now,
     read_manifest,
@@ -215,7 +216,7 @@ class Switch:
         try:
             judge(situation.wanted)
         except ReleaseError as error:
-            marked = self._refuse(situation.wanted, "candidate", str(error))
+            marked = self._refuse(situation.wanted, gate_of(str(error)) or "candidate", str(error))
             raise ReleaseError(f"{error}\n{marked} {self._standing(situation)}") from error
 
     def _refuse(self, release: str, gate: str, reason: str) -> str:

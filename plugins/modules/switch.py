@@ -26,6 +26,7 @@ from ansible_collections.slipway.django.plugins.module_utils.release_records imp
     read_manifest,
 )
 from ansible_collections.slipway.django.plugins.module_utils.switch import Switch, run_command, summary
+from ansible_collections.slipway.django.plugins.module_utils.workers import Workers
 
 DOCUMENTATION = """
 module: switch
@@ -122,6 +123,7 @@ class Verbs:
         self.parameters = parameters
         self.layout = Layout(parameters["site"])
         self.holder = Holder(**parameters["holder"])
+        self.workers = Workers(self.layout)
         domain = str(parameters["domain"])
         self.switch = Switch(
             self.layout,
@@ -145,8 +147,10 @@ class Verbs:
         with hold(self.layout, self.holder, dead=self.parameters["dead"]):
             try:
                 changed, situation = self.switch.converge()
+                self.workers.converge(situation.wanted)
                 self._hooks(situation.wanted, "after_switch", {})
             except ReleaseError as error:
+                self._let_workers_follow()
                 self._end(situation.wanted, "refused", gate_of(str(error)), str(error))
                 raise
             if not self.parameters["proof"]:
@@ -163,9 +167,19 @@ class Verbs:
     def put_back(self, release: str, reason: str) -> dict[str, Any]:
         """It was not: the previous one serves again."""
         with hold(self.layout, self.holder):
-            told = self.switch.put_back(release, "proof", reason)
+            told = self.switch.put_back(release, "proof", reason) + self._let_workers_follow()
             self._end(release, "put back", "proof", reason)
         return {"changed": True, "release": release, "told": told}
+
+    def _let_workers_follow(self) -> str:
+        """Have the workers of the release that serves now run, and no others; returns what to tell when they do not."""
+        if not self.layout.current.is_symlink():
+            return ""
+        try:
+            self.workers.converge(self.layout.current.readlink().name)
+        except ReleaseError as error:
+            return f"\n{error}"
+        return ""
 
     def _end(self, release: str, result: str, gate: str = "", reason: str = "") -> None:
         since = read_lock(self.layout).get("since")
@@ -190,6 +204,8 @@ class Verbs:
             self._hooks(release, "candidate", asked)
 
         candidate.judge(probe)
+        # They start before the visitors come, and end again when they do not stay up.
+        self.workers.start(release)
 
     def _hooks(self, release: str, stage: str, extra: Mapping[str, str]) -> None:
         """Run the commands that the release itself brought: an older one has those of its own day."""
