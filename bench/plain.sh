@@ -160,6 +160,7 @@ release() {
         "$target/app" "$target/client" "$target/venv" "$target/static"
     chown "$SITE:" "$state" "$state/media"
     sed "s|@RELEASE@|$1|g" environment >"$target/environment"
+    tar -x -p -f overlay.tar -C "$target"
     as "$SITE-build" tar -x -z -f - -C "$target" <source.tar.gz
     ln -s app "$target/project"
     tool

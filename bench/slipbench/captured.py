@@ -115,6 +115,7 @@ def capture(before: set[str]) -> Captured:
             f"for path in {shlex.join(paths)}; do test -L $path || echo $path; done | grep -v /dev/ | xargs sha256sum"
         ),
         "environment": environment.encode(),
+        "overlay.tar": on_host(f"tar -c -f - --exclude=__pycache__ -C {current}/ overlay"),
         "superuser": "".join(
             f"DJANGO_SUPERUSER_{name}={shlex.quote(value)}\n" for name, value in site.superuser.items()
         ).encode(),
