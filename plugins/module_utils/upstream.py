@@ -162,6 +162,7 @@ class Upstream:
         config = ConfigSet(
             Wanted(
                 name=f"upstream-{self.site}",
+                site=self.site,
                 files=[File(str(self.path), changed.encode())],
                 root=str(self.root),
                 validate=["nginx -t -q -c %s/nginx.conf"],

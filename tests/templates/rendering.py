@@ -13,7 +13,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,16 @@ def only_writes(role: Role) -> bool:
     return bool(tasks) and all(task.module == "slipway.django.config_set" for task in tasks)
 
 
+def plays_of(tree: Tree, path: Path) -> Iterator[Mapping[str, Any]]:
+    """The plays of a playbook and of those that it imports, in order."""
+    for play in tree.playbooks[path]:
+        imported = play.get("ansible.builtin.import_playbook")
+        if imported:
+            yield from plays_of(tree, path.parent / str(imported))
+        else:
+            yield play
+
+
 def plays(releases: Mapping[str, str]) -> list[dict[str, Any]]:
     """The plays of the real playbooks, in which each role only configures, after its inputs were held to its specs."""
     tree = Tree(ROOT)
@@ -124,8 +134,8 @@ def plays(releases: Mapping[str, str]) -> list[dict[str, Any]]:
         ],
     }
     found: list[dict[str, Any]] = [look]
-    for path in ("tiers.yml", "release.yml"):
-        for play in tree.playbooks[ROOT / "playbooks" / path]:
+    for name in ("tiers.yml", "release.yml"):
+        for play in plays_of(tree, ROOT / "playbooks" / name):
             tasks: list[dict[str, Any]] = []
             for entry in play.get("roles") or []:
                 name = str(entry["role"])

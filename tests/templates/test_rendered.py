@@ -255,25 +255,39 @@ def test_a_jwt_signing_key_is_long_enough_for_hs512(rendered: Rendered) -> None:
 # -- two sites on one host -----------------------------------------------------------------------------------------
 
 
-def site_sets(host: Host, site: str) -> set[str]:
-    """Paths that one site writes; that both keep the distribution's own instance of the cache masked is no quarrel."""
-    return {
-        path
-        for name, one in host.sets.items()
-        if name.endswith(f"-{site}") or name.startswith(f"{site}-")
-        for path in [
-            *(file["dest"] for file in one["files"]),
-            *(link["dest"] for link in one.get("links") or [] if link["target"] != "/dev/null"),
-        ]
-    }
+def written(host: Host, *, shared: bool) -> dict[str, str]:
+    """What a site writes, file by file and link by link: what belongs to the host, or to the site alone."""
+    found = {}
+    for one in host.sets.values():
+        for item in [*one["files"], *(one.get("links") or [])]:
+            if bool(item.get("shared")) == shared:
+                found[item["dest"]] = host.files.get(item["dest"], item.get("target", ""))
+    return found
+
+
+# The one set that is no site's, with the one file in it.
+OF_THE_HOST = {"/etc/systemd/system/nginx.service.d/slipway.conf"}
 
 
 def test_two_sites_on_one_host_write_none_of_each_others_files(rendered: Rendered) -> None:
-    first = site_sets(rendered["one host/deb13"], "slipway")
-    second = site_sets(rendered["second site/shared"], "a-b9")
-    assert first
-    assert second
-    assert first & second == set()
+    first = written(rendered["one host/deb13"], shared=False)
+    second = written(rendered["second site/shared"], shared=False)
+    assert set(first) & set(second) == OF_THE_HOST
+    assert all(first[path] == second[path] for path in OF_THE_HOST)
+
+
+def test_what_two_sites_of_a_host_share_both_write_alike(rendered: Rendered) -> None:
+    """Or each run of one would undo what the other's did."""
+    first = written(rendered["one host/deb13"], shared=True)
+    second = written(rendered["second site/shared"], shared=True)
+    assert len(first) >= 10
+    complaints(path for path in set(first) | set(second) if first.get(path) != second.get(path))
+
+
+def test_every_set_of_a_site_goes_with_the_site(rendered: Rendered) -> None:
+    for label, site in (("one host/deb13", "slipway"), ("second site/shared", "a-b9")):
+        sets = rendered[label].sets
+        assert {name for name, one in sets.items() if one.get("site") != site} == {"nginx-unit"}
 
 
 def test_nothing_of_the_second_site_carries_the_first_ones_name(rendered: Rendered) -> None:
@@ -548,13 +562,17 @@ def test_a_site_answers_to_all_its_names(rendered: Rendered) -> None:
 # -- the database, the cache, the doors ------------------------------------------------------------------------------
 
 
-def hba(text: str) -> list[list[str]]:
-    return [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+def hba(files: Mapping[str, str]) -> list[list[str]]:
+    """The rules that the server reads: the parts in the order of their names, as postgresql-follow puts them together."""
+    parts = [text for path, text in sorted(files.items()) if "/slipway.d/hba/" in path]
+    return [line.split() for text in parts for line in text.splitlines() if line and not line.startswith("#")]
 
 
 def test_the_database_trusts_nobody(rendered: Rendered) -> None:
-    for label, text in rendered.files(r"/pg_hba\.conf$"):
-        rules = hba(text)
+    for label, host in rendered.hosts.items():
+        rules = hba(host.files)
+        if not rules:
+            continue
         assert {word for rule in rules for word in rule} & {"trust", "password", "md5", "ident"} == set(), label
         assert rules[-1][-1] == "reject", f"{label}: who fits no line should be refused by the last one"
         assert all(rule[0] != "hostnossl" for rule in rules)
@@ -563,14 +581,14 @@ def test_the_database_trusts_nobody(rendered: Rendered) -> None:
 def test_a_database_for_its_own_host_has_no_door_to_the_network(rendered: Rendered) -> None:
     for label in ("one host/deb12", "one host/deb13", "second site/shared"):
         files = rendered[label].files
-        rules = hba(next(text for path, text in files.items() if path.endswith("/pg_hba.conf")))
+        rules = hba(files)
         assert all(rule[0] == "local" or rule[-1] == "reject" for rule in rules)
         settings = next(text for path, text in files.items() if path.endswith("/conf.d/slipway.conf"))
         assert "listen_addresses = ''" in settings
 
 
 def test_a_database_for_other_hosts_asks_for_tls_and_scram(rendered: Rendered) -> None:
-    rules = hba(next(text for path, text in rendered["tiers/db1"].files.items() if path.endswith("/pg_hba.conf")))
+    rules = hba(rendered["tiers/db1"].files)
     remote = [rule for rule in rules if rule[0] != "local" and rule[-1] != "reject"]
     assert remote
     assert all(rule[0] == "hostssl" and "scram-sha-256" in rule for rule in remote)
@@ -580,7 +598,10 @@ def test_a_database_for_other_hosts_asks_for_tls_and_scram(rendered: Rendered) -
 def open_ports(host: Host) -> set[tuple[str, str]]:
     """Source (``*`` for anybody) and port of each accepting rule of the firewall."""
     found = set()
-    for line in host.files["/etc/nftables.conf"].splitlines():
+    parts = [
+        text for path, text in host.files.items() if path == "/etc/nftables.conf" or path.startswith("/etc/nftables.d/")
+    ]
+    for line in "\n".join(parts).splitlines():
         rule = re.search(r"tcp dport (\{[^}]*\}|\S+) accept", line)
         if rule:
             source = re.search(r"saddr (\{[^}]*\}|\S+)", line)

@@ -51,10 +51,10 @@ class Host:
         self.seen: Callable[[Sequence[str]], None] = lambda arguments: None
 
     def run(self, arguments: Sequence[str]) -> Answer:
-        """Answer a command: status 0 unless ``answers`` says otherwise for its first word."""
+        """Answer a command: status 0 unless ``answers`` says otherwise for its first two words, or its first."""
         self.commands.append(" ".join(arguments))
         self.seen(arguments)
-        answer = self.answers.get(arguments[0], (0, ""))
+        answer = self.answers.get(" ".join(arguments[:2])) or self.answers.get(arguments[0], (0, ""))
         if isinstance(answer, BaseException):
             raise answer
         return answer
@@ -952,17 +952,13 @@ def test_a_removal_that_was_killed_is_finished_by_the_next(host: Host, command: 
 
 def test_units_that_systemd_forgot_do_not_stop_a_removal(host: Host) -> None:
     host.converge(site_set(host))
-    answers = {"stop": (5, "Unit shop.socket not loaded."), "is-active": (3, "")}
-    run = host.run
-    host.run = lambda arguments: answers.get(arguments[1]) or run(arguments)  # type: ignore[method-assign]
+    host.answers |= {"systemctl stop": (5, "Unit shop.socket not loaded."), "systemctl is-active": (3, "")}
     assert host.remove("web-shop").changed
 
 
 def test_a_unit_that_cannot_be_stopped_keeps_its_files(host: Host) -> None:
     host.converge(site_set(host))
-    answers = {"stop": (1, "Job failed.")}
-    run = host.run
-    host.run = lambda arguments: answers.get(arguments[1]) or run(arguments)  # type: ignore[method-assign]
+    host.answers["systemctl stop"] = (1, "Job failed.")
     with pytest.raises(ConfigSetError, match="cannot be stopped: Job failed"):
         host.remove("web-shop")
     assert (host.etc / "shop.conf").exists()
