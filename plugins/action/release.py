@@ -53,6 +53,9 @@ class ActionModule(ActionBase):
             "insist": run["verb"] != "site",
             "holder": run,
         }
+        if self._task.check_mode and "app" in application.parts:
+            paths = application.parts["app"].paths
+            arguments["migration_files"] = [str(path) for path in paths if path.match("migrations/*.py")]
         looked = self._module(arguments, variables)
         if looked.get("failed") or not looked.get("changed") or self._task.check_mode:
             return looked

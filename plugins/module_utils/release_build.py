@@ -344,7 +344,7 @@ class Build:
             )
         refused = self.plan.refused(self.request.migrations_allowed)
         if refused:
-            raise ReleaseError(refusal(refused))
+            raise ReleaseError(refusal(self.plan, refused))
 
     def _migrate_after_dump(self, plan: MigrationPlan, migrate: list[dict[str, Any]]) -> None:
         dump = open_dump(self.layout, self.id, plan.vendor)

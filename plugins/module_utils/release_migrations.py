@@ -82,6 +82,7 @@ class Migration:
             "previous": self.previous,
             "operations": list(self.operations),
             "destructive": list(self.destructive),
+            "notes": [*self.locks, *self.warnings],
             "reversible": self.reversible and not self.loses,
             "data": self.data,
         }
@@ -95,19 +96,6 @@ class Plan:
     vendor: str
     migrations: tuple[Migration, ...]
 
-    def lines(self) -> list[str]:
-        """For people: each migration with its operations and what is to be said of them."""
-        shown = []
-        for migration in self.migrations:
-            shown.append(migration.name)
-            shown += [f"  - {operation}" for operation in migration.operations]
-            if not self.first:
-                shown += [f"  ! {reason}" for reason in migration.reasons]
-                shown += [f"  ? {warning}" for warning in migration.warnings]
-                shown += ["  . changes data"] if migration.data else []
-                shown += [] if migration.reversible else ["  . cannot be undone"]
-        return shown
-
     def refused(self, allowed: Collection[str]) -> list[Migration]:
         """Those that the operator has to allow by name."""
         return [] if self.first else [item for item in self.migrations if item.reasons and item.name not in allowed]
@@ -115,6 +103,39 @@ class Plan:
     @property
     def needs_dump(self) -> bool:
         return not self.first and any(migration.needs_dump for migration in self.migrations)
+
+
+def lines_of(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """For people: each migration of a manifest with its operations, and what is to be said of it."""
+    shown = []
+    for record in records:
+        shown.append(str(record["name"]))
+        shown += [f"  - {operation}" for operation in record.get("operations", ())]
+        shown += [f"  ! {reason}" for reason in (*record.get("destructive", ()), *record.get("notes", ()))]
+        shown += ["  . changes data"] if record.get("data") else []
+        shown += [] if record.get("reversible", True) else ["  . cannot be undone without loss"]
+    return shown
+
+
+def diff_of(text: Sequence[str]) -> tuple[dict[str, str], ...]:
+    """Lines about migrations in Ansible's before/after shape; nothing when there are none."""
+    after = "".join(f"{line}\n" for line in text)
+    shown = {"before_header": "migrations", "after_header": "migrations", "before": "", "after": after}
+    return (shown,) if text else ()
+
+
+def foreseen(files: Sequence[str], live: Path | None) -> list[str]:
+    """What check mode can tell: which migrations of the source the live release does not have.
+
+    ``files`` are paths below the source, ``live`` is where the live release's source is. Packages may bring migrations of their
+    own, and what each one does is known only to a release that is built.
+    """
+    new = [Path(name) for name in files if live is None or not (live / name).exists()]
+    found = [f"{path.parent.parent.name}.{path.stem}" for path in new if path.stem != "__init__"]
+    return [
+        *found,
+        "What they do, and those of packages, is known once the release is built; it is judged before any is applied.",
+    ]
 
 
 def results(output: str) -> dict[str, dict[str, Any]]:
@@ -166,9 +187,11 @@ def _size(effect: Mapping[str, Any]) -> str:
     return f"{rows}, {effect['bytes'] / 2**20:,.0f} MiB" if effect["bytes"] else rows
 
 
-def refusal(refused: Sequence[Migration]) -> str:
+def refusal(plan: Plan, refused: Sequence[Migration]) -> str:
     """Why, and what to write into the inventory to have it all the same."""
-    lines = ["The release was refused at the gate 'migrations':"]
+    lines = ["The release was refused at the gate 'migrations'. It would apply:"]
+    lines += lines_of([migration.record() for migration in plan.migrations])
+    lines.append("Why not:")
     for migration in refused:
         lines += [f"{migration.name} {reason}." for reason in migration.reasons]
     lines.append(

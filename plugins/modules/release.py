@@ -8,9 +8,15 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.slipway.django.plugins.module_utils.release import build, look
 from ansible_collections.slipway.django.plugins.module_utils.release_lock import Busy, Holder
-from ansible_collections.slipway.django.plugins.module_utils.release_records import Layout, ReleaseError
+from ansible_collections.slipway.django.plugins.module_utils.release_migrations import diff_of, foreseen, lines_of
+from ansible_collections.slipway.django.plugins.module_utils.release_records import (
+    Layout,
+    ReleaseError,
+    read_manifest,
+    wanted_release,
+)
 from ansible_collections.slipway.django.plugins.module_utils.release_request import Request
-from ansible_collections.slipway.django.plugins.module_utils.release_shape import Shape
+from ansible_collections.slipway.django.plugins.module_utils.release_shape import APP, Shape
 
 DOCUMENTATION = """
 module: release
@@ -130,6 +136,15 @@ timings:
   description: Seconds spent in each step of the build.
   type: dict
   returned: when a release was built
+migrations:
+  description: What was applied, each with its name, its operations and what was judged of it.
+  type: list
+  elements: dict
+  returned: when a release was built
+dump:
+  description: The dump of the database that was made before; empty when none was needed.
+  type: str
+  returned: when a release was built
 """
 
 
@@ -157,6 +172,7 @@ def main() -> None:
             "migrations_lock_timeout": {"type": "int", "default": 5},
             "migrations_dump": {"type": "bool", "default": True},
             "migrate": {"type": "bool", "default": True},
+            "migration_files": {"type": "list", "elements": "str", "default": []},
             "superuser": {
                 "type": "dict",
                 "default": {},
@@ -191,6 +207,10 @@ def main() -> None:
                 module.warn(plan.warning)
             facts = {"slipway_releases": {request.site: plan.release}}
             shown = list(plan.diff)
+            if module.check_mode and plan.due and not plan.release and request.migrate:
+                live = wanted_release(layout)
+                place = layout.releases / live["id"] / APP if live else None
+                shown += diff_of(foreseen(module.params["migration_files"], place))
             module.exit_json(
                 changed=plan.due,
                 release=plan.release,
@@ -207,7 +227,17 @@ def main() -> None:
     except ReleaseError as error:
         module.fail_json(msg=str(error))
     facts = {"slipway_releases": {request.site: release}}
-    module.exit_json(changed=plan.due, release=release, timings=timings, diff=list(plan.diff), ansible_facts=facts)
+    manifest = read_manifest(layout.releases / release) if timings else {}
+    migrations = manifest.get("migrations", [])
+    module.exit_json(
+        changed=plan.due,
+        release=release,
+        timings=timings,
+        migrations=migrations,
+        dump=manifest.get("dump", ""),
+        diff=[*plan.diff, *diff_of(lines_of(migrations))],
+        ansible_facts=facts,
+    )
 
 
 if __name__ == "__main__":
