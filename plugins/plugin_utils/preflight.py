@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
+from ansible_collections.slipway.django.plugins.plugin_utils.preflight_background import background_problems
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_groups import group_problems
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_model import Inventory, Problem
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_names import unknown_groups, unknown_names
@@ -35,6 +36,7 @@ def _all(inventory: Inventory, directories: Collection[str]) -> Iterator[Problem
     yield from group_problems(inventory)
     yield from type_problems(inventory)
     yield from site_problems(inventory)
+    yield from background_problems(inventory)
     yield from source_problems(inventory)
     yield from secret_problems(inventory)
 
