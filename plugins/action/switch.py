@@ -59,6 +59,8 @@ class ActionModule(ActionBase):
             "due": changed and self._task.check_mode,
             "done": changed and not self._task.check_mode,
             "fresh": bool(result.get("fresh")),
+            # Of a release that was put back: what became of it.
+            "told": str(result.get("told", "")),
         }
 
     def _module(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:

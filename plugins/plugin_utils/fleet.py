@@ -5,8 +5,11 @@ Pure: the filters of the same names give it what Ansible registered.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from ansible_collections.slipway.django.plugins.module_utils.release_records import gate_of
+from ansible_collections.slipway.django.plugins.plugin_utils.status_text import standing
 
 
 class FleetError(Exception):
@@ -42,3 +45,36 @@ def agreed_release(looks: Mapping[str, Mapping[str, Any]], stamp: str) -> str:
             return candidate
     revision = str(next(iter(looks.values())).get("revision") or "")
     return f"{stamp}-{revision}"
+
+
+def refused_batch(hosts: Mapping[str, Mapping[str, Any]], batch: Sequence[str]) -> str:
+    """What to tell when a batch did not pass: which host, which gate, why, what was put back, where each host stands now.
+
+    ``hosts`` is what the page of playbooks/status.yml is made of, and of each host its ``failure`` (the result of the task that
+    failed there), the ``task`` and what was said when the previous release was put back (``told``).
+    """
+    failed = {name: host for name, host in hosts.items() if host.get("failure")}
+    parts = [f"The roll-out stopped at the batch {', '.join(batch)}." if batch else "The roll-out stopped."]
+    for name, host in failed.items():
+        for message in _messages(host["failure"]):
+            said = f" at the gate '{gate}'" if (gate := gate_of(message)) else ""
+            parts.append(f"{name} was refused{said}, in the task '{host['task']}':\n{message}")
+    for name, host in hosts.items():
+        if host.get("told"):
+            parts.append(f"{name}: {host['told'].strip().splitlines()[-1]}")
+    later = [name for name, host in hosts.items() if "app" in host["groups"] and name not in batch]
+    parts.append("Where every host stands now:\n" + standing(hosts))
+    if later:
+        parts.append(
+            f"Not touched by this batch: {', '.join(later)}. Mend the cause and run again: it goes on from here."
+        )
+    return "\n\n".join(parts)
+
+
+def _messages(failure: Mapping[str, Any]) -> list[str]:
+    """What a failed task said, of each of its items that failed when it had some."""
+    items = [item for item in failure.get("results") or () if item.get("failed") or item.get("unreachable")]
+    return [
+        (f"seen from {item['item']}: " if item.get("item") else "") + str(item.get("msg", "no answer"))
+        for item in items
+    ] or [str(failure.get("msg", "no answer"))]

@@ -365,6 +365,7 @@ def tasks_are_explicit(tree: Tree) -> list[str]:
         for part in ("pre_tasks", "tasks", "post_tasks", "handlers")
         for task in tasks_in(play.get(part), tree.where(path))
     ]
+    read_by_playbooks = names_in([*tree.playbooks.values()])
     for task, _role in lists:
         label = f"{task.where}: '{task.name or task.body}'"
         short = task.module.rsplit(".", 1)[-1]
@@ -380,7 +381,9 @@ def tasks_are_explicit(tree: Tree) -> list[str]:
             problems.append(f"{label} should quote its mode.")
         if task.arguments.get("state") == "latest":
             problems.append(f"{label} asks for the latest version: the next run may change the host by itself.")
-        if task.body.get("ignore_errors") or task.body.get("ignore_unreachable"):
+        # A host that is gone may be told of instead of ending the run, by who looks at the result.
+        judged = task.body.get("register") in read_by_playbooks
+        if task.body.get("ignore_errors") or (task.body.get("ignore_unreachable") and not judged):
             problems.append(f"{label} ignores errors.")
         if task.body.get("failed_when") in (False, "false", "False", "no"):
             problems.append(f"{label} can never fail.")
