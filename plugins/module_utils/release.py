@@ -21,6 +21,7 @@ from ansible_collections.slipway.django.plugins.module_utils.release_records imp
     wanted_release,
 )
 from ansible_collections.slipway.django.plugins.module_utils.release_request import Request, inputs_of
+from ansible_collections.slipway.django.plugins.module_utils.release_resources import shortage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +60,8 @@ def _look(request: Request, layout: Layout) -> tuple[Plan, list[dict[str, Any]]]
         fitting = [item for item in usable if item.get("inputs") == inputs]
     wanted = wanted_release(layout)
     if not fitting:
-        goal = f"a new release of {request.revision}"
-        return Plan("", "", inputs, due=True, diff=explain(wanted, inputs, goal)), fitting
+        goal = f"a new release of {request.revision}\n{way_of(request)}"
+        return Plan("", "", inputs, due=True, diff=explain(wanted, inputs, goal), warning=shortage(layout)), fitting
     best = max(fitting, key=lambda item: ((RETIRED, READY, LIVE).index(item["state"]), item["id"]))
     if wanted is not None and best["state"] == RETIRED and best.get("taken_back_at") and not request.insist:
         told = (
@@ -72,6 +73,13 @@ def _look(request: Request, layout: Layout) -> tuple[Plan, list[dict[str, Any]]]
     due = wanted is None or wanted["id"] != best["id"]
     diff = explain(wanted, inputs, best["id"]) if due else ()
     return Plan(best["id"], best["state"], inputs, due=due, diff=diff), fitting
+
+
+def way_of(request: Request) -> str:
+    """The gates before a new release, as a line for people."""
+    database = ["migrations", "migrate"] if request.migrate else []
+    gates = ["resources", "build", f"check ({request.check_level})", *database, "candidate", "workers", "switch", "proof"]
+    return f"after the gates {', '.join(gates)}"
 
 
 def explain(wanted: Mapping[str, Any] | None, inputs: Mapping[str, str], goal: str) -> tuple[dict[str, str], ...]:

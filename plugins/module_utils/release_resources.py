@@ -35,6 +35,16 @@ class Room:
 
 def judge_room(layout: Layout, proc: Path = Path("/proc")) -> None:
     """Raise ReleaseError when another release would not fit beside those that are here."""
+    short = shortage(layout, proc)
+    if short:
+        raise ReleaseError(
+            f"The release was refused at the gate 'resources': {short}. Nothing was written. Make room on this host: old releases are "
+            f"in {layout.releases}, gunicorn_releases_kept in inventory/group_vars/all/gunicorn.yml says how many stay."
+        )
+
+
+def shortage(layout: Layout, proc: Path = Path("/proc")) -> str:
+    """What another release lacks on this host; nothing when there is room."""
     free, needed = room_free(layout, proc), room_needed(layout, proc)
     short = []
     if free.disk_mb < needed.disk_mb:
@@ -43,11 +53,7 @@ def judge_room(layout: Layout, proc: Path = Path("/proc")) -> None:
         short.append(f"{free.files} more files can be made there and {needed.files} are needed")
     if free.memory_mb < needed.memory_mb:
         short.append(f"{free.memory_mb} MB of memory are free and {needed.memory_mb} MB are needed")
-    if short:
-        raise ReleaseError(
-            f"The release was refused at the gate 'resources': {'; '.join(short)}. Nothing was written. Make room on this host: "
-            f"old releases are in {layout.releases}, gunicorn_releases_kept in inventory/group_vars/all/gunicorn.yml says how many stay."
-        )
+    return "; ".join(short)
 
 
 def room_free(layout: Layout, proc: Path = Path("/proc")) -> Room:

@@ -692,6 +692,7 @@ def test_a_plan_says_which_inputs_changed(host: Host) -> None:
     (shown,) = release.look(request, host.layout).diff
     assert "because the source changed" in shown["after"]
     assert "because the environment changed" in shown["after"]
+    assert "after the gates resources, build, check (WARNING), migrations, migrate, candidate" in shown["after"]
     assert "the client" not in shown["after"]
 
 
