@@ -176,7 +176,9 @@ class Installer:
             yield stream.name
 
     def _call(self, *arguments: str, cwd: Path | None = None) -> None:
-        self._run([self._uv, *arguments], self._account, self._environment, cwd=cwd)
+        # A venv is made with the host's Python; whatever is installed later goes into the venv.
+        given = {"UV_PYTHON": str(self.venv / "bin/python")} if arguments[0] == "pip" else {}
+        self._run([self._uv, *arguments], self._account, {**self._environment, **given}, cwd=cwd)
 
 
 def stanzas(requirements: str) -> Iterator[tuple[str, str]]:
