@@ -195,9 +195,9 @@ def _readable(inventory: Inventory) -> Iterator[Problem]:
 def _generated(inventory: Inventory) -> Iterator[Problem]:
     """Secrets that this controller made for a sandbox; the lookup that makes them keeps them to their owner."""
     state = inventory.text("site_state")
-    for file in sorted(Path(state, "secrets").glob("*")) if state else []:
+    for file in sorted(Path(state, "secrets").rglob("*")) if state else []:
         # Locks of the lookup come and go while other hosts are judged.
-        if file.suffix != ".ansible_lockfile" and file.stat().st_mode & 0o004:
+        if file.suffix != ".ansible_lockfile" and file.is_file() and file.stat().st_mode & 0o004:
             shown = inventory.files.shown(str(file))
             yield Problem(
                 f"Everybody on this controller may read the secret {shown}.", f"Run: chmod 600 {shown}", shown

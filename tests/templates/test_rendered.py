@@ -98,7 +98,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
         place = tmp_path_factory.mktemp(scenario.inventory.removesuffix(".yml"))
         for name, host in render(place, scenario.inventory, scenario.releases, scenario.extra).items():
             hosts[f"{scenario.name}/{name}"] = host
-        secrets |= {path.read_text().strip() for path in place.glob("build/*/secrets/*") if path.is_file()}
+        secrets |= {path.read_text().strip() for path in place.glob("build/*/secrets/**/*") if path.is_file()}
     return Rendered(hosts, frozenset(secrets))
 
 
