@@ -114,6 +114,36 @@ SANDBOX: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "Choose a name",
         "host_vars/system-name.yml:1",
     ),
+    "worker-name": (
+        {"site_background": [{"name": "cache", "command": "celery -A shop worker"}]},
+        "'cache' is the name of a unit that each site has itself.",
+        "Choose another name.",
+        "host_vars/worker-name.yml:1",
+    ),
+    "worker-key": (
+        {"site_background": [{"name": "mail", "comand": "celery"}]},
+        "site_background[0] has no key comand",
+        "Did you mean command?",
+        "host_vars/worker-key.yml:1",
+    ),
+    "job-for-cron": (
+        {"site_jobs": [{"name": "clean", "command": "manage.py clearsessions", "schedule": "0 3 * * *"}]},
+        "is written as for cron, but this is systemd's",
+        "Correct its schedule.",
+        "host_vars/job-for-cron.yml:1",
+    ),
+    "media-path": (
+        {"site_media_url": "media"},
+        "site_media_url 'media' is not a path for uploads.",
+        "such as /media/",
+        "host_vars/media-path.yml:1",
+    ),
+    "operator": (
+        {"site_operators": ["the office"]},
+        "site_operators: 'the office' is not an address.",
+        "192.0.2.7",
+        "host_vars/operator.yml:1",
+    ),
     "tls-without-files": (
         {"site_tls": "provided", "site_tls_files": {"certificate": "/nowhere/fullchain.pem"}},
         "site_tls is 'provided', but site_tls_files names no key.",
