@@ -5,6 +5,7 @@ Programs run through ``run``, which is ``Build._program``: as an unprivileged ac
 
 from __future__ import annotations
 
+import fcntl
 import re
 import shutil
 import tarfile
@@ -44,23 +45,30 @@ class Run(Protocol):
 def pinned_uv(home: Path, requirements: str, wheelhouse: Path | None, run: Run) -> Path:
     """Path of the pinned uv, installed once into a venv of its own from hashed requirements."""
     program = home / "bin/uv"
-    if not program.exists():
-        shutil.rmtree(home, ignore_errors=True)
-        home.parent.mkdir(parents=True, exist_ok=True)
-        # A wheelhouse without uv belongs to a host that has been given it already, or may fetch this one thing.
-        offline = wheelhouse is not None and any(wheelhouse.glob("uv-*.whl"))
-        environment = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheelhouse)} if offline else {}
-        with tempfile.NamedTemporaryFile("w", suffix=".txt") as pinned:
-            pinned.write(requirements)
-            pinned.flush()
-            run(["/usr/bin/python3", "-m", "venv", str(home)], "root", {})
-            pip = [str(home / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            try:
-                run([*pip, "--require-hashes", "--requirement", pinned.name], "root", environment)
-            except ReleaseError:
-                shutil.rmtree(home, ignore_errors=True)
-                raise
+    home.parent.mkdir(parents=True, exist_ok=True)
+    # The sites of a host share it, and two may come here at once.
+    with (home.parent / f".{home.name}.lock").open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        if not program.exists():
+            _install_uv(home, requirements, wheelhouse, run)
     return program
+
+
+def _install_uv(home: Path, requirements: str, wheelhouse: Path | None, run: Run) -> None:
+    shutil.rmtree(home, ignore_errors=True)
+    # A wheelhouse without uv belongs to a host that has been given it already, or may fetch this one thing.
+    offline = wheelhouse is not None and any(wheelhouse.glob("uv-*.whl"))
+    environment = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheelhouse)} if offline else {}
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as pinned:
+        pinned.write(requirements)
+        pinned.flush()
+        run(["/usr/bin/python3", "-m", "venv", str(home)], "root", {})
+        pip = [str(home / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        try:
+            run([*pip, "--require-hashes", "--requirement", pinned.name], "root", environment)
+        except ReleaseError:
+            shutil.rmtree(home, ignore_errors=True)
+            raise
 
 
 def unpack_wheelhouse(stream: IO[bytes], target: Path) -> None:
@@ -215,7 +223,7 @@ def needed(managed: Sequence[str], venv: Path) -> list[str]:
         wanted += ["psycopg", "psycopg-binary", "typing-extensions"] if is_new else ["psycopg2-binary"]
     if "CACHES" in managed and "redis" not in there:
         # redis needs the second one up to Python 3.11.2, which is Debian 12's.
-        wanted += ["redis", "async-timeout"]
+        wanted += ["redis", *(["async-timeout"] if (venv / "lib/python3.11").is_dir() else [])]
     return [name for name in wanted if name not in there]
 
 
