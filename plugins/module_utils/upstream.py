@@ -114,7 +114,7 @@ class Upstream:
             refused = {address: fault for address in addresses if (fault := self._ask(address, question))}
             if refused:
                 told = "\n".join(f"{address}: {fault}" for address, fault in refused.items())
-                raise UpstreamError(f"{', '.join(refused)} did not answer as wanted:\n{told}")
+                raise UpstreamError(f"Refused at the gate 'proof', asked directly:\n{told}")
         return self._converge(dict.fromkeys(addresses, True), check=check)
 
     def heal(self, question: Question, *, check: bool = False) -> Outcome:
