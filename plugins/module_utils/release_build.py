@@ -50,6 +50,8 @@ from ansible_collections.slipway.django.plugins.module_utils.release_request imp
 from ansible_collections.slipway.django.plugins.module_utils.release_resources import judge_room
 from ansible_collections.slipway.django.plugins.module_utils.release_shape import (
     APP,
+    DISTRIBUTION,
+    LOCKED,
     OVERLAY,
     Lock,
     import_path,
@@ -181,7 +183,9 @@ class Build:
                 "hooks": dict(self.request.shape.hooks),
             },
         )
-        for name in (APP, "client", "venv", "static", OVERLAY):
+        shape = self.request.shape
+        sent = [name for name, path in ((DISTRIBUTION, shape.distribution), (LOCKED, shape.requirements)) if path]
+        for name in (APP, "client", "venv", "static", OVERLAY, *sent):
             path = self.directory / name
             path.mkdir(mode=0o755)
             os.chown(path, account.pw_uid, account.pw_gid)
