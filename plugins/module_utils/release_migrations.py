@@ -10,14 +10,13 @@ import contextlib
 import dataclasses
 import json
 import os
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.slipway.django.plugins.module_utils.release_records import Layout, ReleaseError
+from ansible_collections.slipway.django.plugins.module_utils.release_runner import RESULT
 
-RESULT = "slipway-result:"
 # From here on a table is big: reading it whole under a lock takes longer than a visitor should wait.
 BIG_ROWS, BIG_BYTES = 200_000, 64 * 2**20
 DUMPS_KEPT = 5
@@ -49,7 +48,6 @@ WARNED = {
     "unknown": "has an operation of a kind that Slipway does not know, {operation}, whose effect nobody has judged",
 }
 CHANGING = {"data", "unknown"}
-NAME = re.compile(r"^[A-Za-z_]\w*\.\w+$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +80,8 @@ class Migration:
             "previous": self.previous,
             "operations": list(self.operations),
             "destructive": list(self.destructive),
-            "notes": [*self.locks, *self.warnings],
+            "locks": list(self.locks),
+            "warnings": list(self.warnings),
             "reversible": self.reversible and not self.loses,
             "data": self.data,
         }
@@ -111,7 +110,8 @@ def lines_of(records: Sequence[Mapping[str, Any]]) -> list[str]:
     for record in records:
         shown.append(str(record["name"]))
         shown += [f"  - {operation}" for operation in record.get("operations", ())]
-        shown += [f"  ! {reason}" for reason in (*record.get("destructive", ()), *record.get("notes", ()))]
+        shown += [f"  ! {reason}" for reason in (*record.get("destructive", ()), *record.get("locks", ()))]
+        shown += [f"  ? {warning}" for warning in record.get("warnings", ())]
         shown += ["  . changes data"] if record.get("data") else []
         shown += [] if record.get("reversible", True) else ["  . cannot be undone without loss"]
     return shown
@@ -189,11 +189,8 @@ def _size(effect: Mapping[str, Any]) -> str:
 
 def refusal(plan: Plan, refused: Sequence[Migration]) -> str:
     """Why, and what to write into the inventory to have it all the same."""
-    lines = ["The release was refused at the gate 'migrations'. It would apply:"]
+    lines = ["The release was refused at the gate 'migrations', for what is marked with an exclamation mark:"]
     lines += lines_of([migration.record() for migration in plan.migrations])
-    lines.append("Why not:")
-    for migration in refused:
-        lines += [f"{migration.name} {reason}." for reason in migration.reasons]
     lines.append(
         "Nothing was migrated. Split the change over two releases, or allow it by name where the site's facts are:"
     )

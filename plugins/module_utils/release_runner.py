@@ -460,12 +460,12 @@ def migrate(step: dict[str, Any]) -> bool:
         with patience(step["lock_timeout"]) as blockers:
             call_command("migrate", interactive=False, skip_checks=True)
     except BaseException as error:
-        with contextlib.suppress(Exception):
-            connection.close()
-            emit("migrated", applied=sorted(applied(connection) - before), complete=False)
+        # The connection that failed may still be in its transaction.
+        with contextlib.suppress(Exception), contextlib.closing(connection.copy()) as fresh:
+            emit("migrated", applied=sorted(applied(fresh) - before), complete=False)
         if waited(error):
             raise Refused(
-                f"The migration waited {step['lock_timeout']} s for a lock and gave up, so that no visitor queues behind it. "
+                f"\nThe migration waited {step['lock_timeout']} s for a lock and gave up, so that no visitor queues behind it. "
                 + (f"The lock is held by {'; '.join(blockers)}. " if blockers else "")
                 + "End that session or wait for it, and run again; site_migrations_lock_timeout is how long to wait."
             ) from error
