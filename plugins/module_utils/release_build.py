@@ -306,7 +306,7 @@ class Build:
             write_manifest(self.directory, {**read_manifest(self.directory), "lock": known})
 
     def _collect(self) -> None:
-        self._manage(self.builder, [{"name": "collectstatic"}])
+        self._manage(self.builder, [{"name": "collectstatic"}], {"SLIPWAY_STAGE": "build"})
 
     def _compress(self) -> None:
         cache = self.layout.cache / "compressed"

@@ -18,6 +18,8 @@ from urllib.parse import parse_qsl, unquote
 # Seconds. A database or cache that is down must be found out well before a visitor or a probe gives up.
 CONNECT_TIMEOUT = 3
 CACHE_TIMEOUT = 2
+# In these stages of a release the account that builds it runs, which reaches neither database nor cache.
+BUILD_STAGES = ("before_build", "build", "after_build")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 ENGINES = {
     "postgres": "django.db.backends.postgresql",
@@ -166,6 +168,8 @@ def database(url: str, max_age: int = 60) -> dict[str, Any]:
 
 def _caches(settings: Settings) -> dict[str, Any]:
     given = dict(settings.get("CACHES") or {})
+    if os.environ.get("SLIPWAY_STAGE") in BUILD_STAGES:
+        return {"CACHES": {**given, "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}}
     default = dict(given.get("default") or {})
     made = cache(_environment("CACHE_URL", "CACHES"))
     if "django_redis" in str(default.get("BACKEND", "")) or _django() < (4, 0):

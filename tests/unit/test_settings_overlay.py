@@ -116,6 +116,16 @@ def test_the_caches_address_reaches_its_client_whole(url: str) -> None:
     assert made["LOCATION"] == [url]
 
 
+@pytest.mark.parametrize("stage", ["before_build", "build", "after_build"])
+def test_what_builds_a_release_needs_no_cache(
+    monkeypatch: pytest.MonkeyPatch, django: Callable[[int, int], None], stage: str
+) -> None:
+    monkeypatch.setenv("SLIPWAY_STAGE", stage)
+    made = managed(["CACHES"], {"CACHES": {"other": {"BACKEND": "other"}}})["CACHES"]
+    assert made["default"] == {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    assert made["other"] == {"BACKEND": "other"}
+
+
 def test_a_cache_that_cannot_be_made_is_told_without_its_password() -> None:
     with pytest.raises(SettingsError, match="CACHE_URL") as refused:
         cache("memcached://hunter2@h")
