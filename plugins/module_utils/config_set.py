@@ -365,6 +365,7 @@ class ConfigSet:
                 Path(path).unlink()
         for link in self._links_to(paths):
             link.unlink()
+        self._clear(paths)
         for command in state.get("removal", []):
             self._must(shlex.split(command))
         if units:
@@ -373,6 +374,12 @@ class ConfigSet:
             self._run(["systemctl", "reset-failed", *units])
         self.state_path.unlink()
         return Outcome(changed=True, applied=True, diff=diff)
+
+    def _clear(self, paths: Sequence[str]) -> None:
+        """Directories that carry the site's name and hold nothing any more."""
+        for parent in {Path(path).parent for path in paths}:
+            if parent.name == self._state().get("site") and parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
 
     def _links_to(self, paths: Sequence[str]) -> list[Path]:
         """Links by which removed units were enabled."""
@@ -447,6 +454,7 @@ class ConfigSet:
                 undo.append((path, self._look(path)))
                 Path(path).unlink()
             self._apply()
+            self._forget(stale)
         except (ConfigSetError, OSError) as error:
             raise ConfigSetError(f"{error}\n{self._put_back(undo)}") from error
         # The record is written last, with the inputs as before apply: one that changed meanwhile is applied again.
@@ -524,6 +532,12 @@ class ConfigSet:
             status, output = self._run(["systemctl", "disable", "--now", "--quiet", unit])
             if status != 0:
                 raise ConfigSetError(f"{unit} is not wanted any more and cannot be ended: {output}")
+
+    def _forget(self, paths: Sequence[str]) -> None:
+        """Take services that are gone off systemd's list of failures; one that was not on it is no problem."""
+        for path in paths:
+            if Path(path).parent == Path("/etc/systemd/system") and path.endswith(".service"):
+                self._run(["systemctl", "reset-failed", "--quiet", Path(path).name])
 
     def _apply(self) -> None:
         for command in self.wanted.apply:

@@ -824,6 +824,11 @@ def test_a_unit_that_left_the_set_is_ended_while_its_file_is_still_there(host: H
     assert not host.converge(timers(host, "a.timer")).changed
 
 
+def test_a_service_that_left_the_set_is_no_failure_any_more(host: Host) -> None:
+    ConfigSet(Wanted("jobs"), run=host.run)._forget(["/etc/systemd/system/a.service", "/etc/x", "/srv/b.service"])
+    assert host.commands == ["systemctl reset-failed --quiet a.service"]
+
+
 def test_check_mode_ends_no_unit(host: Host) -> None:
     host.converge(timers(host, "a.timer", "b.timer"))
     assert host.converge(timers(host, "a.timer"), check=True).changed
