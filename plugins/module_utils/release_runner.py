@@ -460,9 +460,11 @@ def migrate(step: dict[str, Any]) -> bool:
         with patience(step["lock_timeout"]) as blockers:
             call_command("migrate", interactive=False, skip_checks=True)
     except BaseException as error:
-        # The connection that failed may still be in its transaction.
-        with contextlib.suppress(Exception), contextlib.closing(connection.copy()) as fresh:
-            emit("migrated", applied=sorted(applied(fresh) - before), complete=False)
+        with contextlib.suppress(Exception):
+            # The connection that failed may believe that it is still in its transaction.
+            connection.connection.close()
+            del connections["default"]
+            emit("migrated", applied=sorted(applied(connections["default"]) - before), complete=False)
         if waited(error):
             raise Refused(
                 f"\nThe migration waited {step['lock_timeout']} s for a lock and gave up, so that no visitor queues behind it. "
