@@ -16,6 +16,7 @@ import yaml
 from ansible.galaxy.dependency_resolution.versioning import meets_requirements
 from ansible.release import __version__ as ansible_version
 
+from ansible_collections.slipway.django.plugins.plugin_utils.source import Source
 from tests.playbook import ansible
 
 # What a working copy gathers and nobody may find in a collection, each with words that would betray it.
@@ -147,7 +148,7 @@ def test_what_an_operator_needs_is_in_the_tarball(contents: dict[str, bytes], na
 
 
 def test_tests_and_tools_of_the_project_stay_at_home(contents: dict[str, bytes]) -> None:
-    home = ("tests/", "tools/", "bench/", ".ci/", ".config/", ".git", "app/tests/", "frontend/tests/")
+    home = ("tests/", "tools/", "bench/", ".ci/", ".config/", ".git", "frontend/tests/")
     assert [name for name in contents if name.startswith(home)] == []
 
 
@@ -192,6 +193,13 @@ def test_it_depends_on_exactly_the_collections_it_uses(root: Path) -> None:
     )
     used = set(re.findall(r"\b((?:ansible|community|containers)\.[a-z]+)\.[a-z][a-z0-9_]+", text)) - {"ansible.builtin"}
     assert used == set(metadata(root)["dependencies"])
+
+
+def test_the_embedded_application_is_the_same_release_from_both_faces(root: Path, site: Path) -> None:
+    for part in ("app", "frontend/public"):
+        checkout, collection = Source.at(root / part), Source.at(installed(site) / part)
+        assert collection.paths == checkout.paths
+        assert (collection.digest, collection.digest[:12]) == (checkout.digest, checkout.revision)
 
 
 # -- installed -----------------------------------------------------------------------------------------------------
