@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,6 +88,14 @@ def assert_nobody_noticed(window: Window, live: str, *, others: int = 0) -> None
     assert len(summary.releases) <= 1 + others, summary.releases
 
 
+# The first way at each gate is followed by a good run; the others are followed by the next broken release, which gets as far as its gate.
+FIRST = {
+    way
+    for way, (gate, _) in WAYS.items()
+    if gate not in [WAYS[other][0] for other in list(WAYS)[: list(WAYS).index(way)]]
+}
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_broken_release_is_refused_and_nobody_meets_it(
     site: Site, light: Load, spoilt: Callable[[str], Path], way: str
@@ -106,13 +113,14 @@ def test_a_broken_release_is_refused_and_nobody_meets_it(
     # What passed as a candidate and failed the proof was met by visitors for a moment: that is what the proof is for.
     assert_nobody_noticed(window, live, others=1 if gate == "proof" else 0)
 
-    again = site.deploy_again()
-    assert again.returncode == 0, again.output[-4000:]
-    assert again.changes == 0, again.output[-4000:]
-    assert_unharmed(site, live)
+    if way in FIRST:
+        again = site.deploy_again()
+        assert again.returncode == 0, again.output[-4000:]
+        assert again.changes == 0, again.output[-4000:]
+        assert_unharmed(site, live)
 
 
-def test_a_second_controller_is_refused_by_name_while_the_first_waits_for_a_release_that_hangs(
+def test_other_controllers_are_refused_by_name_while_the_first_waits_for_a_release_that_hangs(
     site: Site, light: Load, spoilt: Callable[[str], Path], new_source: Callable[[], Path]
 ) -> None:
     live = site.get().release
@@ -125,19 +133,18 @@ def test_a_second_controller_is_refused_by_name_while_the_first_waits_for_a_rele
             "the candidate hangs",
             seconds=90,
         )
-        second = site.deploy(new_source())
+        second, back = site.deploy(new_source()), site.rollback()
         still_waiting = first.process.poll() is None
         run = first.wait()
-    assert second.returncode != 0
-    assert still_waiting, "the first run had ended before the second was refused"
-    assert "is held by" in second.said, second.output[-4000:]
-    assert f"(deploy, process {first.process.pid})" in second.said, second.output[-4000:]
+    assert still_waiting, "the first run had ended before the others were refused"
+    for refused in (second, back):
+        assert refused.returncode != 0
+        assert "is held by" in refused.said, refused.output[-4000:]
+        assert f"(deploy, process {first.process.pid})" in refused.said, refused.output[-4000:]
     assert_refused(site, run, live, gate="candidate", says=broken.KINDS[HANGS].says)
     assert_unharmed(site, live)
     assert_nobody_noticed(window, live)
 
-    began = time.monotonic()
     again = site.deploy_again()
     assert again.returncode == 0, again.output[-4000:]
-    assert time.monotonic() - began < 60, "the refused runs left the site held"
     assert_unharmed(site, live)

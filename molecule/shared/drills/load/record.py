@@ -81,10 +81,10 @@ class Summary:
 
     def __str__(self) -> str:
         failures = "".join(f"; {number} x {reason}" for reason, number in self.failures.items())
+        shares = ", ".join(f"{name} {value * 1000:.0f} ms" for name, value in self.percentiles.items())
         return (
             f"{self.total} requests, {self.failed} failed, {self.retried} sent again, worst stall {self.stall:.2f} s, "
-            f"longest gap {self.gap:.2f} s, {', '.join(f'{name} {value * 1000:.0f} ms' for name, value in self.percentiles.items())}, "
-            f"{len(self.releases)} releases{failures}"
+            f"longest gap {self.gap:.2f} s (itself late by {self.lag:.2f} s), {shares}, {len(self.releases)} releases{failures}"
         )
 
 
