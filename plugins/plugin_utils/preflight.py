@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_background import background_problems
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_groups import group_problems
+from ansible_collections.slipway.django.plugins.plugin_utils.preflight_migrations import migration_problems
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_model import Inventory, Problem
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_names import unknown_groups, unknown_names
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_secrets import held_secrets, secret_problems
@@ -38,6 +39,7 @@ def _all(inventory: Inventory, directories: Collection[str]) -> Iterator[Problem
     yield from site_problems(inventory)
     yield from background_problems(inventory)
     yield from source_problems(inventory)
+    yield from migration_problems(inventory)
     yield from secret_problems(inventory)
 
 

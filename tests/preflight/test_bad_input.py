@@ -66,6 +66,12 @@ SANDBOX: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "Put the value in quotes.",
         "host_vars/text-as-number.yml:1",
     ),
+    "migration-allowed": (
+        {"site_migrations_allowed": ["0007_drop_price"]},
+        "site_migrations_allowed: '0007_drop_price' is not the name of a migration.",
+        "such as shop.0007_drop_price",
+        "host_vars/migration-allowed.yml:1",
+    ),
     "expression": (
         {"site_aliases": "{{ [site_domain }}"},
         "site_aliases cannot be evaluated: Syntax error in template",

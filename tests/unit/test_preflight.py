@@ -24,6 +24,7 @@ from ansible_collections.slipway.django.plugins.plugin_utils.origin import Fetch
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight import inventory_problems, report
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_groups import group_problems
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_host import Limits, host_problems
+from ansible_collections.slipway.django.plugins.plugin_utils.preflight_migrations import migration_problems
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_model import (
     Inventory,
     Option,
@@ -1027,3 +1028,28 @@ def test_facts_that_the_inventory_leaves_out_are_kept_for_later_plays() -> None:
     kept = next(task["ansible.builtin.set_fact"] for task in tasks if "ansible.builtin.set_fact" in task)
     defaults = yaml.safe_load((ROLES / "site/defaults/main.yml").read_text())
     assert kept == {name: f"{{{{ {name} }}}}" for name in defaults}
+
+
+# -- migrations ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["0007_drop", "shop", "shop/0007_drop", "shop.0007-drop", "shop.*", "shop.0007_drop.py", ""]
+)
+def test_a_migration_is_allowed_by_its_whole_name(good: Inventory, name: str) -> None:
+    found = only(migration_problems(changed(good, site_migrations_allowed=[name])))
+    assert "is not the name of a migration" in found.what
+    assert "shop.0007_drop_price" in found.fix
+
+
+def test_a_migration_is_allowed_once(good: Inventory) -> None:
+    assert list(migration_problems(changed(good, site_migrations_allowed=["shop.0007_drop"]))) == []
+    twice = changed(good, site_migrations_allowed=["shop.0007_drop", "shop.0007_drop"])
+    assert "names shop.0007_drop twice" in only(migration_problems(twice)).what
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 601])
+def test_a_migration_waits_for_a_lock_a_reasonable_time(good: Inventory, seconds: int) -> None:
+    found = only(migration_problems(changed(good, site_migrations_lock_timeout=seconds)))
+    assert f"site_migrations_lock_timeout is {seconds}" in found.what
+    assert list(migration_problems(changed(good, site_migrations_lock_timeout=600))) == []
