@@ -116,6 +116,8 @@ class Site:
 
     def __init__(self, inventory: str) -> None:
         self.inventory = inventory
+        # What each run said; two situations may be tried at the same time.
+        self.logs = BUILD / "logs" / Path(inventory).stem
         # The source of the release that serves, as far as releases were made here.
         self.serving: Path | None = None
         self._runs = 0
@@ -156,7 +158,7 @@ class Site:
             "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
             **(environment or {}),
         }
-        return Playing([program, "-i", self.inventory, ROOT / playbook, *arguments], given, BUILD / "logs" / name)
+        return Playing([program, "-i", self.inventory, ROOT / playbook, *arguments], given, self.logs / name)
 
     def play(self, playbook: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Run:
         """Run a playbook to its end."""
