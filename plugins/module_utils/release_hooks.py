@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ansible_collections.slipway.django.plugins.module_utils.release_command import words
+from ansible_collections.slipway.django.plugins.module_utils.release_command import programs, words
 from ansible_collections.slipway.django.plugins.module_utils.release_install import Run
 from ansible_collections.slipway.django.plugins.module_utils.release_records import ReleaseError
 from ansible_collections.slipway.django.plugins.module_utils.release_shape import BUILD_STAGES
@@ -37,13 +37,11 @@ def run_hooks(
     ``environment`` is the release's, with CREDENTIALS_DIRECTORY. Programs of the release's venv come first.
     """
     account = account_for(site, stage)
-    programs = f"{release / 'venv/bin'}:/usr/local/bin:/usr/bin:/bin"
-    given = {**environment, "PATH": programs, "VIRTUAL_ENV": str(release / "venv"), "SLIPWAY_STAGE": stage}
+    given = {**environment, **programs(release), "SLIPWAY_STAGE": stage}
     for command in hooks.get(stage, ()):
         shown = command if isinstance(command, str) else shlex.join(command)
         try:
-            # `env` finds a program by the PATH that it is given.
-            run(["/usr/bin/env", *words(command, release)], account, given, cwd=(release / "project").resolve())
+            run(words(command, release), account, given, cwd=(release / "project").resolve())
         except ReleaseError as error:
             lines = str(error).partition("\n")[2] or str(error)
             raise ReleaseError(

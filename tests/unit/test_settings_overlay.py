@@ -86,7 +86,7 @@ def test_what_a_project_says_of_its_database_besides_its_place_stays(
     django: Callable[[int, int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgres://u@h/n")
-    given = {
+    given: dict[str, dict[str, Any]] = {
         "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3", "ATOMIC_REQUESTS": True},
         "archive": {"ENGINE": "django.db.backends.sqlite3", "NAME": "old.sqlite3"},
     }
@@ -308,3 +308,48 @@ def test_every_managed_setting_can_be_made(release: Release) -> None:
     for name, value in given.items():
         (release.root / "credentials" / name).write_text(value)
     assert set(MANAGED) <= release.seen(*MANAGED).keys()
+
+
+def test_a_project_as_django_starts_one_runs_with_what_is_managed(tmp_path: Path) -> None:
+    """A real Django: its own settings want DEBUG, SQLite beside the code and no static root."""
+    release = tmp_path / "release"
+    release.mkdir()
+
+    def django_admin(*arguments: str, **environment: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "django", *arguments],
+            cwd=release / "app" if (release / "app").is_dir() else release,
+            env={"PATH": os.environ["PATH"], **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    django_admin("startproject", "shop")
+    (release / "shop").rename(release / "app")
+    names = [name for name in MANAGED if name not in ("CACHES", "MEDIA_URL")]
+    shape = Shape(settings_managed=names, settings_extra="TIME_ZONE = 'Europe/Berlin'\n", overlay=OVERLAY.read_text())
+    write_overlay(release / "overlay", shape, "shop.settings")
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials/SECRET_KEY").write_text("k3J9fPq2mZ7xW1vTb5" * 4)
+    (tmp_path / "credentials/DATABASE_URL").write_text(f"sqlite:///{tmp_path}/shop.sqlite3")
+    environment = {
+        "CREDENTIALS_DIRECTORY": str(tmp_path / "credentials"),
+        "DJANGO_SETTINGS_MODULE": "slipway_settings",
+        "PYTHONPATH": f"{release / 'overlay'}:{release / 'app'}",
+        "STATIC_ROOT": str(tmp_path / "static"),
+        "MEDIA_ROOT": str(tmp_path / "media"),
+        "ALLOWED_HOSTS": "shop.test",
+        "CSRF_TRUSTED_ORIGINS": "https://shop.test",
+        "STATIC_URL": "/assets/",
+    }
+    django_admin("check", "--deploy", "--fail-level", "ERROR", **environment)
+    django_admin("migrate", "--verbosity", "0", **environment)
+    django_admin("collectstatic", "--noinput", "--verbosity", "0", **environment)
+    assert (tmp_path / "shop.sqlite3").stat().st_size > 0
+    assert (tmp_path / "static/staticfiles.json").is_file()
+    shown = django_admin("diffsettings", **environment)
+    for line in ("DEBUG", "ROOT_URLCONF = 'shop.urls'", "TIME_ZONE = 'Europe/Berlin'", "STATIC_URL = '/assets/'"):
+        assert (line in shown) is (line != "DEBUG"), line
