@@ -34,6 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "tier(name): the promise of this tier's hosts, of every host without it; two say both"
     )
+    config.addinivalue_line("markers", "fact(name): the promise of hosts whose inventory gives this fact a value")
     config.addinivalue_line("markers", "disruptive: breaks something on purpose, so only test hosts are asked")
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     os.environ.setdefault("ANSIBLE_CONFIG", str(ROOT / "ansible.cfg"))
@@ -120,7 +121,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         tiers = {marker.args[0] for marker in item.iter_markers("tier")}
         name = _host_name(item)
-        fits = name is None or tiers <= set(hosts[name]["groups"])
+        facts = {marker.args[0] for marker in item.iter_markers("fact")}
+        fits = name is None or (tiers <= set(hosts[name]["groups"]) and all(hosts[name][fact] for fact in facts))
         if fits and (test_hosts or item.get_closest_marker("disruptive") is None):
             kept.append(item)
         else:
@@ -225,6 +227,31 @@ class Visitor:
                 return True
         except OSError:
             return False
+
+
+@pytest.fixture(scope="session")
+def maintain(pytestconfig: pytest.Config) -> Callable[..., str]:
+    """Gives what turns maintenance of the inventory under test on or off, and returns what the playbook said."""
+
+    def maintain(mode: str, *arguments: str, playbook: str = "playbooks/maintenance.yml") -> str:
+        done = subprocess.run(
+            [
+                str(Path(sys.executable).with_name("ansible-playbook")),
+                *(["-i", _inventory(pytestconfig)] if _inventory(pytestconfig) else []),
+                str(ROOT / playbook),
+                *(["-e", f"maintenance={mode}"] if mode else []),
+                *arguments,
+            ],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    return maintain
 
 
 @dataclasses.dataclass(frozen=True)
