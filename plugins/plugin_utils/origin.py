@@ -278,8 +278,11 @@ def _git(origin: Origin, *arguments: str, fail: bool = True, said: str = "") -> 
     if done.returncode != 0:
         if not fail:
             return ""
-        lines = done.stderr.strip().replace(origin.location, origin.shown).splitlines()
-        raise SourceError(f"{origin.shown} cannot be read with this controller's git: {' '.join(lines[-3:])}", WHERE)
+        told = done.stderr.replace(origin.location, origin.shown).splitlines()
+        lines = [line.strip() for line in told if line.startswith(("fatal:", "error:", "remote:")) or "denied" in line]
+        raise SourceError(
+            f"{origin.shown} cannot be read with this controller's git: {' '.join(lines or told[-2:])}", WHERE
+        )
     return said or done.stdout.strip()
 
 
