@@ -603,6 +603,16 @@ def plays_set_no_variables(tree: Tree) -> list[str]:
     return problems
 
 
+def lists_keep_their_order(tree: Tree) -> list[str]:
+    """Ansible's set filters give another order in each run: another host would be the first, and files would differ."""
+    return [
+        f"{tree.where(path)}: {name} asks for {found[1]}, which loses the order; use select('in', ...) or reject('in', ...)."
+        for path, variables in tree.variables.items()
+        for name, value in variables.items()
+        if (found := re.search(r"\|\s*(difference|intersect|union|symmetric_difference)\b", str(value)))
+    ]
+
+
 RULES: tuple[Rule, ...] = (
     a_role_is_complete,
     a_role_depends_on_no_role,
@@ -627,4 +637,5 @@ RULES: tuple[Rule, ...] = (
     group_vars_belong_to_a_group,
     site_yml_only_imports,
     plays_set_no_variables,
+    lists_keep_their_order,
 )

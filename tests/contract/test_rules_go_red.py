@@ -285,6 +285,13 @@ BREAKS = [
     ),
     Break(rules.wires_start_at_a_site_fact, WIRES, "", "site_x: 1\n", "this file sets web_* only"),
     Break(rules.wires_start_at_a_site_fact, FACTS, "", "web_port: 1\n", "this file sets site_* only"),
+    Break(
+        rules.lists_keep_their_order,
+        WIRES,
+        "{{ site_domain }}",
+        "{{ groups.web | difference(groups.db) }}",
+        "difference",
+    ),
     Break(rules.wires_are_short, FACTS, "example.test", "'{{ site_turn }}'\nsite_turn: '{{ site_domain }}'", "circle"),
     Break(
         rules.wires_are_short,
