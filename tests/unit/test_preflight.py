@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import secrets
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -636,7 +637,9 @@ def test_a_rollout_without_batches_is_refused(good: Inventory) -> None:
 
 @pytest.mark.parametrize("package", ["Gettext", "gettext --yes", "gettext=1.0", "-y"])
 def test_what_is_no_name_of_a_package_is_refused(good: Inventory, package: str) -> None:
-    assert "not the name of a Debian package" in only(site_problems(changed(good, site_packages=[package]))).what
+    for fact in ("site_packages", "site_build_packages"):
+        problem = only(site_problems(changed(good, **{fact: [package]})))
+        assert f"{fact}: '{package}' is not the name of a Debian package" in problem.what
 
 
 def test_half_a_first_user_is_refused(good: Inventory) -> None:
@@ -715,6 +718,112 @@ def test_the_wsgi_callable_is_a_module_and_a_name(good: Inventory, wsgi: str) ->
 def test_a_wsgi_callable_that_the_project_does_not_have_is_refused(good: Inventory) -> None:
     assert "has no module shop.wsgi" in only(source_problems(changed(good, site_wsgi="shop.wsgi:application"))).what
     assert "defines no app." in only(source_problems(changed(good, site_wsgi="config.wsgi:app"))).what
+
+
+@pytest.mark.parametrize(
+    ("source", "what", "fix"),
+    [
+        ("pypi:shop", "no exact version", "pypi:NAME==VERSION"),
+        ("git@example.org:me/shop.git", "repository without its kind", "git+ssh://git@example.org/me/shop.git"),
+        ("/nowhere/shop-1.0-py3-none-any.whl", "does not exist on this controller", "site_source"),
+        ("git+file:///nowhere", "cannot be read with this controller's git", "site_source"),
+    ],
+)
+def test_a_source_that_cannot_be_fetched_is_refused(good: Inventory, source: str, what: str, fix: str) -> None:
+    problem = only(source_problems(changed(good, site_source=source)))
+    assert what in problem.what
+    assert fix in problem.fix
+
+
+def test_a_revision_of_a_directory_is_refused_where_it_is_said(good: Inventory) -> None:
+    bad = changed(good, site_revision="main")
+    problem = only(source_problems(bad))
+    assert "site_source is no git repository" in problem.what
+    assert problem.where == bad.where("site_revision")
+
+
+def test_a_wheel_is_searched_for_the_modules_that_are_named(good: Inventory, tmp_path: Path) -> None:
+    wheel = tmp_path / "shop-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as packed:
+        packed.writestr("shop/settings.py", "")
+        packed.writestr("shop/wsgi.py", "")
+        packed.writestr("shop-1.0.dist-info/METADATA", "Name: shop\nRequires-Python: >=3.99\n")
+    fits = changed(good, site_source=str(wheel), site_settings="shop.settings", site_wsgi="shop.wsgi:application")
+    assert list(source_problems(fits)) == []
+    told = only(source_problems(changed(fits, site_settings="shop.production")))
+    assert "has no module shop.production" in told.what
+    laid = changed(
+        fits, site_settings="local_settings", site_files={"local_settings.py": "from shop.settings import *"}
+    )
+    assert list(source_problems(laid)) == []
+    assert "requires Python >=3.99" in only(judged(fits)).what
+
+
+def test_djangos_own_application_may_be_named(good: Inventory) -> None:
+    assert list(source_problems(changed(good, site_wsgi="django.core.wsgi:get_wsgi_application()"))) == []
+
+
+def test_a_directory_that_the_source_does_not_have_is_refused(good: Inventory) -> None:
+    assert "has no directory backend" in only(source_problems(changed(good, site_project="backend"))).what
+    assert "not a directory below" in only(source_problems(changed(good, site_project="../elsewhere"))).what
+
+
+def test_a_lock_that_is_not_there_is_refused(good: Inventory, tmp_path: Path) -> None:
+    assert "has no file r.txt" in only(source_problems(changed(good, site_requirements="r.txt"))).what
+    absent = changed(good, site_requirements=str(tmp_path / "r.txt"))
+    assert "does not exist on this controller" in only(source_problems(absent)).what
+
+
+def test_a_wheelhouse_without_wheels_is_refused(good: Inventory, tmp_path: Path) -> None:
+    problem = only(source_problems(changed(good, site_wheelhouse=str(tmp_path))))
+    assert "holds no wheels" in problem.what
+    assert "pip download" in problem.fix
+
+
+def test_settings_that_slipway_cannot_manage_are_refused(good: Inventory) -> None:
+    assert list(source_problems(changed(good, site_settings_managed=["DATABASES", "DEBUG"]))) == []
+    problem = only(source_problems(changed(good, site_settings_managed=["DATABASE"])))
+    assert "does not know what DATABASE should be" in problem.what
+    assert "DATABASES" in problem.fix
+    assert "site_media_url is empty" in only(source_problems(changed(good, site_settings_managed=["MEDIA_URL"]))).what
+    given = changed(good, site_settings_managed=["MEDIA_URL"], site_media_url="/media/")
+    assert list(source_problems(given)) == []
+
+
+def test_settings_that_are_no_python_are_refused(good: Inventory) -> None:
+    assert list(source_problems(changed(good, site_settings_extra="A = 1\nINSTALLED_APPS += ['x']\n"))) == []
+    problem = only(source_problems(changed(good, site_settings_extra="A = 1\nB = [\n")))
+    assert "site_settings_extra is not Python in line 2" in problem.what
+
+
+@pytest.mark.parametrize(
+    ("files", "what"),
+    [
+        ({"/etc/passwd": "x"}, "is not a path below the project"),
+        ({"../x.py": "x"}, "is not a path below the project"),
+        ({"a.py": ["x"]}, "a.py is not a text"),
+    ],
+)
+def test_what_cannot_be_laid_into_a_project_is_refused(good: Inventory, files: dict[str, Any], what: str) -> None:
+    assert what in only(source_problems(changed(good, site_files=files))).what
+
+
+@pytest.mark.parametrize(
+    ("hooks", "what"),
+    [
+        ({"after_bild": ["true"]}, "there is no stage 'after_bild'"),
+        ({"after_build": "true"}, "site_hooks.after_build is not a list of commands"),
+        ({"after_build": [""]}, "site_hooks.after_build is not a list of commands"),
+        ({"after_build": [["true", 1]]}, "site_hooks.after_build is not a list of commands"),
+    ],
+)
+def test_hooks_that_would_never_run_are_refused(good: Inventory, hooks: dict[str, Any], what: str) -> None:
+    assert what in only(source_problems(changed(good, site_hooks=hooks))).what
+
+
+def test_the_settings_module_is_named_in_one_place(good: Inventory) -> None:
+    bad = changed(good, site_environment={"DJANGO_SETTINGS_MODULE": "config.settings"})
+    assert "would not be used" in only(source_problems(bad)).what
 
 
 def test_a_name_may_be_bound_in_every_way_python_knows(tmp_path: Path) -> None:
