@@ -148,6 +148,12 @@ dump:
 """
 
 
+def lacks_wheelhouse(request: Request, layout: Layout) -> bool:
+    """Whether the wheels that this release is installed from must be sent."""
+    wheels = request.shape.wheelhouse
+    return bool(wheels) and not layout.wheelhouse(wheels).is_dir()
+
+
 def main() -> None:
     """Entry point."""
     module = AnsibleModule(
@@ -219,6 +225,7 @@ def main() -> None:
                 revision=request.revision,
                 fitting=list(plan.fitting),
                 known=list(plan.known),
+                lacks_wheelhouse=lacks_wheelhouse(request, layout),
                 ansible_facts=facts,
             )
         plan, release, timings = build(request, layout, Holder(**module.params["holder"]), module.params["dead"])
