@@ -45,6 +45,12 @@ site_templates: []
 site_environment: {GREETING: "it's \\"quoted\\" 100%", EMPTY: ""}
 site_headers: {X-Frame-Options: SAMEORIGIN, Permissions-Policy: ""}
 site_egress: [192.0.2.0/24]
+site_media_url: /uploads/
+site_background:
+  - {name: mail, command: celery -A shop worker, count: 2, graceful_timeout: 300, memory_max: 512M}
+  - {name: beat, command: [manage.py, beat, "100% $HOME"], exclusive: true, environment: {ODD: 'a "b" $c \\d'}, egress: [any]}
+site_jobs:
+  - {name: alerts, command: manage.py sendalerts, schedule: minutely, timeout: 50, egress: [198.51.100.0/24]}
 site_superuser: {}
 """,
     "host_vars/shared/connection.yml": "ansible_host: 192.0.2.10\n",
@@ -415,6 +421,119 @@ def test_the_sockets_backlog_is_left_alone(rendered: Rendered) -> None:
         assert "Backlog" not in [key for _, key, _ in units(text)], label
 
 
+# -- workers and jobs ----------------------------------------------------------------------------------------------
+
+BACKGROUND = ("a-b9-mail@.service", "a-b9-mail.2@.service", "a-b9-beat@.service", "a-b9-alerts.service")
+# What differs between the service, a worker and a job; everything else in [Service] is the wall around the site's code.
+THEIR_OWN = {
+    "EnvironmentFile", "ExecStart", "IPAddressAllow", "IPAddressDeny", "KillMode", "LimitNOFILE", "MemoryMax", "NotifyAccess", "OOMPolicy",
+    "Restart", "RestartSec", "RuntimeDirectory", "Sockets", "TimeoutStartSec", "TimeoutStopSec", "Type", "WorkingDirectory",
+}  # fmt: skip
+
+
+def unit_of(rendered: Rendered, name: str) -> str:
+    return rendered["second site/shared"].files[f"/etc/systemd/system/{name}"]
+
+
+def values_of_unit(text: str, wanted: str) -> list[str]:
+    return [value for _, key, value in units(text) if key == wanted]
+
+
+@pytest.mark.parametrize("name", BACKGROUND)
+def test_what_runs_in_the_background_has_the_walls_of_the_service(rendered: Rendered, name: str) -> None:
+    def walls(text: str) -> list[tuple[str, str]]:
+        return [(key, value) for section, key, value in units(text) if section == "Service" and key not in THEIR_OWN]
+
+    assert len(walls(unit_of(rendered, name))) > 30
+    assert walls(unit_of(rendered, name)) == walls(unit_of(rendered, "a-b9@.service"))
+
+
+def test_a_worker_belongs_to_one_release(rendered: Rendered) -> None:
+    for name in BACKGROUND[:3]:
+        text = unit_of(rendered, name)
+        assert values_of_unit(text, "EnvironmentFile")[0] == "/srv/a-b9/releases/%i/environment"
+        assert "current" not in "".join(values_of_unit(text, "ExecStart"))
+        assert ("Install", "WantedBy", "multi-user.target") in units(text)
+
+
+def test_the_words_of_a_command_reach_it_as_they_are(rendered: Rendered) -> None:
+    (line,) = values_of_unit(unit_of(rendered, "a-b9-beat@.service"), "ExecStart")
+    assert line.endswith('-run "manage.py" "beat" "100%% $$HOME"')
+    environment = rendered["second site/shared"].files["/etc/slipway/a-b9/background/beat.environment"]
+    assert environment.splitlines()[-1] == r'ODD="a \"b\" \$c \\d"'
+
+
+def test_each_of_the_background_reaches_what_it_may(rendered: Rendered) -> None:
+    assert values_of_unit(unit_of(rendered, "a-b9-mail@.service"), "IPAddressAllow") == ["localhost 192.0.2.0/24"]
+    assert values_of_unit(unit_of(rendered, "a-b9-beat@.service"), "IPAddressDeny") == []
+    alerts = values_of_unit(unit_of(rendered, "a-b9-alerts.service"), "IPAddressAllow")
+    assert alerts == ["localhost 192.0.2.0/24 198.51.100.0/24"]
+
+
+def test_a_job_ends_and_is_made_up_for(rendered: Rendered) -> None:
+    service = {key: value for _, key, value in units(unit_of(rendered, "a-b9-alerts.service"))}
+    assert (service["Type"], service["TimeoutStartSec"]) == ("oneshot", "50")
+    timer = {key: value for _, key, value in units(unit_of(rendered, "a-b9-alerts.timer"))}
+    assert (timer["OnCalendar"], timer["Persistent"]) == ("minutely", "yes")
+    assert rendered["second site/shared"].sets["background-a-b9"]["units"] == ["a-b9-alerts.timer"]
+
+
+def test_systemd_judges_each_schedule_and_each_unit(rendered: Rendered) -> None:
+    validate = rendered["second site/shared"].sets["background-a-b9"]["validate"]
+    assert "systemd-analyze calendar minutely" in validate
+    judged = {line.rpartition("/")[2] for line in validate if "verify" in line}
+    assert judged == {*BACKGROUND, "a-b9-alerts.timer"}
+
+
+def test_a_job_runs_once_for_a_fleet_and_on_each_host_that_is_a_site_of_its_own(rendered: Rendered) -> None:
+    def timers(label: str) -> set[str]:
+        return {Path(path).name for path in rendered[label].files if path.endswith(".timer")}
+
+    both = {"slipway-clearsessions.timer", "slipway-flushexpiredtokens.timer"}
+    assert timers("one host/deb12") == timers("one host/deb13") == timers("tiers/app1") == both
+    assert timers("tiers/app2") == timers("tiers/web1") == set()
+
+
+# -- uploads -------------------------------------------------------------------------------------------------------
+
+
+def test_uploads_are_shown_under_a_policy_of_their_own(rendered: Rendered) -> None:
+    conf = nginx.parse(rendered["second site/shared"].files["/etc/nginx/sites-available/a-b9.conf"])
+    (uploads,) = [one for one in conf.all("location") if one.words[-1].startswith("^/uploads/")]
+    assert [one.words[1] for one in uploads.own("root")] == ["/var/lib/a-b9/media"]
+    assert list(uploads.all("proxy_pass")) == []
+    assert uploads.own("disable_symlinks")
+    said = {one.words[1]: one.words[2] for one in uploads.own("set")}
+    assert said["$slipway_policy"].startswith("default-src 'none'")
+    assert said["$slipway_policy"].endswith("sandbox")
+    (usual,) = [
+        one.words[2]
+        for server in servers(rendered["second site/shared"])
+        for one in server.own("set")
+        if one.words[1] == "$slipway_policy"
+    ]
+    assert "script-src 'self'" in usual
+
+
+def test_without_uploads_nothing_of_them_is_said(rendered: Rendered) -> None:
+    conf = rendered["one host/deb13"].files["/etc/nginx/sites-available/slipway.conf"]
+    assert "slipway_policy" not in conf
+    assert "/media" not in conf
+
+
+@pytest.mark.parametrize(("label", "group"), [("one host/deb13", "slipway"), ("second site/shared", "www-data")])
+def test_only_the_web_server_reads_uploads_and_only_where_they_are_shown(
+    rendered: Rendered, label: str, group: str
+) -> None:
+    found = [
+        directory
+        for one in rendered[label].sets.values()
+        for directory in one.get("directories") or []
+        if directory["path"].endswith("/media")
+    ]
+    assert [(directory["mode"], directory["group"]) for directory in found] == [("2750", group)]
+
+
 # -- nginx ---------------------------------------------------------------------------------------------------------
 
 NGINX = r"^/etc/nginx/(nginx\.conf|sites-available/.*\.conf)$"
@@ -454,7 +573,8 @@ def test_each_added_security_header_is_taken_from_the_application(rendered: Rend
     secure = [server for server in servers(rendered[label]) if server.own("ssl_certificate")]
     assert secure
     for server in secure:
-        added = {one.words[1] for one in server.own("add_header")} - {"X-Request-ID", "Cache-Control"}
+        added = {one.words[1] for one in server.own("add_header")}
+        added -= {"X-Request-ID", "Cache-Control", "Content-Disposition"}
         hidden = {one.words[1] for one in server.own("proxy_hide_header")}
         assert added <= hidden
         assert "Content-Security-Policy" in added
