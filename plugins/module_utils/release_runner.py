@@ -454,8 +454,9 @@ def migrate(step: dict[str, Any]) -> bool:
     from django.db import connections
 
     connection = connections["default"]
-    connection.close()
     before = applied(connection)
+    # What is open has no limit yet.
+    connection.close()
     try:
         with patience(step["lock_timeout"]) as blockers:
             call_command("migrate", interactive=False, skip_checks=True)

@@ -23,7 +23,14 @@ SETTINGS = """
 from pathlib import Path
 SECRET_KEY = "x" * 50
 INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "shop"]
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": Path(__file__).parent / "db.sqlite3"}}
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": Path(__file__).parent / "db.sqlite3",
+        # Whoever does not set a limit of his own waits longer than a test may take.
+        "OPTIONS": {"timeout": 600},
+    }
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 """
