@@ -58,10 +58,11 @@ class Record:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """Figures of a time. Seconds; ``stall`` is the longest that a visitor waited beyond the work itself.
+    """Figures of a time, in seconds.
 
-    ``gap`` is the longest time in which nobody got an answer. ``lag`` is by how much the load itself was ever late: a stall
-    of that order says more about the machine under it than about the site.
+    ``stall`` is the longest that a visitor waited beyond the work itself, ``stalls`` the same by kind: a POST also waits for
+    the database's disk. ``gap`` is the longest time in which nobody got an answer. ``lag`` is by how much the load itself
+    was ever late: a stall of that order says more about the machine under it than about the site.
     """
 
     total: int
@@ -69,6 +70,7 @@ class Summary:
     failures: dict[str, int]
     retried: int
     stall: float
+    stalls: dict[str, float]
     gap: float
     lag: float
     percentiles: dict[str, float]
@@ -81,9 +83,10 @@ class Summary:
 
     def __str__(self) -> str:
         failures = "".join(f"; {number} x {reason}" for reason, number in self.failures.items())
+        stalls = ", ".join(f"{kind} {seconds:.2f}" for kind, seconds in self.stalls.items())
         shares = ", ".join(f"{name} {value * 1000:.0f} ms" for name, value in self.percentiles.items())
         return (
-            f"{self.total} requests, {self.failed} failed, {self.retried} sent again, worst stall {self.stall:.2f} s, "
+            f"{self.total} requests, {self.failed} failed, {self.retried} sent again, worst stall {self.stall:.2f} s ({stalls}), "
             f"longest gap {self.gap:.2f} s (itself late by {self.lag:.2f} s), {shares}, {len(self.releases)} releases{failures}"
         )
 
@@ -104,6 +107,11 @@ def summarize(records: Iterable[Record], *, since: float = 0.0, until: float = m
         failures=dict(Counter(f"{record.kind}: {record.failure}" for record in chosen if record.failure)),
         retried=sum(record.retried for record in chosen),
         stall=round(waits[-1], 4) if waits else 0.0,
+        stalls={
+            kind.value: round(max(record.wait for record in chosen if record.kind is kind), 4)
+            for kind in Kind
+            if any(record.kind is kind for record in chosen)
+        },
         gap=round(max((after - before for before, after in pairwise(ends)), default=0.0), 4),
         lag=round(max((record.start - record.scheduled for record in chosen), default=0.0), 4),
         percentiles={
