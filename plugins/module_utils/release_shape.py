@@ -237,14 +237,12 @@ def settings_module(settings: str, managed: Sequence[str], extra: str) -> str:
     """The text of slipway_settings.py: the project's own settings, then what its host knows better."""
     return f'''"""Written by Slipway for this release: the settings of the project, then what its host knows better."""
 
-import os as _os
-
 import slipway_overlay as _slipway
 
 _slipway.give_credentials()
 globals().update(_slipway.project({settings!r}))
-STATIC_ROOT = _os.environ["STATIC_ROOT"]
-MEDIA_ROOT = _os.environ["MEDIA_ROOT"]
+STATIC_ROOT = _slipway.place("STATIC_ROOT", globals())
+MEDIA_ROOT = _slipway.place("MEDIA_ROOT", globals())
 globals().update(_slipway.managed({list(managed)!r}, globals()))
 
 # What site_settings_extra says.

@@ -68,6 +68,11 @@ def project(name: str) -> dict[str, Any]:
     return {key: value for key, value in vars(module).items() if not key.startswith("__")}
 
 
+def place(name: str, settings: Settings) -> str | Path:
+    """STATIC_ROOT or MEDIA_ROOT of this release: a path where the project's own is one, for it may go on with ``/``."""
+    return Path(os.environ[name]) if isinstance(settings.get(name), Path) else os.environ[name]
+
+
 def managed(names: Sequence[str], settings: Settings) -> dict[str, Any]:
     """The settings that Slipway sets, out of those of the project (``settings``) and of the environment."""
     made: dict[str, Any] = {}

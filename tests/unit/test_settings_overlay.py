@@ -22,6 +22,7 @@ from ansible_collections.slipway.django.plugins.module_utils.settings_overlay im
     database,
     give_credentials,
     managed,
+    place,
 )
 
 OVERLAY = Path(settings_overlay.__file__)
@@ -36,6 +37,16 @@ def django(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
 
     pretend(5, 2)
     return pretend
+
+
+# -- where files lie ---------------------------------------------------------------------------------------------------
+
+
+def test_a_place_is_what_the_project_takes_it_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STATIC_ROOT", "/srv/shop/releases/1/static")
+    assert place("STATIC_ROOT", {"STATIC_ROOT": Path("/elsewhere")}) == Path("/srv/shop/releases/1/static")
+    assert place("STATIC_ROOT", {"STATIC_ROOT": "/elsewhere"}) == "/srv/shop/releases/1/static"
+    assert place("STATIC_ROOT", {}) == "/srv/shop/releases/1/static"
 
 
 # -- the database ----------------------------------------------------------------------------------------------------
