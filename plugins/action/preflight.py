@@ -13,6 +13,7 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.inventory.helpers import sort_groups
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.slipway.django.plugins.module_utils.preview_names import OWN_SUFFIXES
 from ansible_collections.slipway.django.plugins.plugin_utils.controller import holder
 from ansible_collections.slipway.django.plugins.plugin_utils.inventory_files import (
     COMMAND_LINE,
@@ -27,6 +28,7 @@ from ansible_collections.slipway.django.plugins.plugin_utils.preflight_host impo
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_model import (
     ENVIRONMENTS,
     Inventory,
+    Neighbour,
     Option,
     Unresolved,
     undefined_name,
@@ -34,6 +36,8 @@ from ansible_collections.slipway.django.plugins.plugin_utils.preflight_model imp
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_source import SOURCE_FACTS
 from ansible_collections.slipway.django.plugins.plugin_utils.role_specs import SpecsError, declared
 
+# What the host remembers of its sites is compared with these.
+SITE_FACTS = ("site_name", "site_domain", "site_aliases", "site_preview")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -65,7 +69,7 @@ class ActionModule(ActionBase):
             found = list(inventory_problems(inventory, self._group_directories(inventory.files)))
         else:
             inventory = self._inventory(
-                variables, {name: Option("site", name, {}) for name in (*SOURCE_FACTS, "site_stage")}
+                variables, {name: Option("site", name, {}) for name in (*SOURCE_FACTS, *SITE_FACTS, "site_stage")}
             )
             limits = Limits(arguments["clock_tolerance"], arguments["disk_mb"], arguments["memory_mb"])
             found = list(host_problems(inventory, arguments["host"], time.time(), limits))
@@ -94,8 +98,37 @@ class ActionModule(ActionBase):
             groups={str(name): list(hosts) for name, hosts in variables["groups"].items()},
             group_names=list(variables["group_names"]),
             address=str(self._resolve(variables.get("ansible_host", host))),
+            neighbours=tuple(self._neighbours(variables, host)),
             run=holder()["run"],
         )
+
+    def _neighbours(self, variables: dict[str, Any], host: str) -> Iterator[Neighbour]:
+        """The other sites of this host's machine, as this inventory tells them; what cannot be evaluated is their own problem."""
+        everybody = variables["hostvars"]
+
+        def told(other: str, fact: str, default: Any) -> Any:
+            try:
+                value = plain(everybody[other].get(fact, default))
+            except AnsibleError:
+                return default
+            return value if isinstance(value, type(default)) else default
+
+        address = told(host, "ansible_host", host)
+        for other in variables["groups"].get("all", []):
+            if other == host or told(other, "ansible_host", str(other)) != address:
+                continue
+            entries = [*told(other, "site_background", []), *told(other, "site_jobs", [])]
+            yield Neighbour(
+                host=str(other),
+                name=told(other, "site_name", ""),
+                domains=(told(other, "site_domain", ""), *map(str, told(other, "site_aliases", []))),
+                words={
+                    *OWN_SUFFIXES,
+                    *(str(entry["name"]) for entry in entries if isinstance(entry, dict) and "name" in entry),
+                },
+                ports={fact: told(other, fact, 0) for fact in ("site_app_port", "site_cache_port")},
+                secrets=frozenset(str(value) for value in told(other, "site_secrets", {}).values()),
+            )
 
     def _resolve(self, raw: Any) -> Any:
         """Evaluate a value piece by piece, so that one undefined name does not hide the others."""

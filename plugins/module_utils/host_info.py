@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 import os
 import platform
 import shutil
@@ -10,6 +12,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+SITES = Path("/var/lib/slipway.d/sites")
 
 
 def os_release(text: str) -> dict[str, str]:
@@ -48,6 +52,31 @@ def disk_free_mb(path: str) -> int:
     return shutil.disk_usage(spot).free // (1024 * 1024)
 
 
+def known_sites(records: Path) -> list[dict[str, Any]]:
+    """What the host remembers of its sites and previews, by name, each with ``since``: when it was first released or written down."""
+    found = []
+    for path in sorted(records.glob("*/site.json")):
+        try:
+            record = json.loads(path.read_text())
+            since = path.stat().st_mtime
+        except (OSError, ValueError):
+            continue
+        if not isinstance(record, dict):
+            continue
+        stamp = datetime.datetime.fromtimestamp(since, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        found.append({"since": _first_entry(path.with_name("audit.jsonl")) or stamp, **record})
+    return found
+
+
+def _first_entry(audit: Path) -> str:
+    """Time of the first line of an audit trail, or nothing."""
+    try:
+        with audit.open() as stream:
+            return str(json.loads(stream.readline()).get("time", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
 def collect(disks: Iterable[str], paths: Iterable[str]) -> dict[str, Any]:
     """All facts in one dictionary; see the module's RETURN for its shape."""
     release = os_release(Path("/etc/os-release").read_text())
@@ -70,5 +99,6 @@ def collect(disks: Iterable[str], paths: Iterable[str]) -> dict[str, Any]:
         "cpus": len(os.sched_getaffinity(0)),
         "disk_free_mb": {path: disk_free_mb(path) for path in disks},
         "packages": installed_packages(listing),
+        "sites": known_sites(SITES),
         "paths": {path: os.path.lexists(path) for path in paths},
     }

@@ -28,8 +28,8 @@ from ansible_collections.slipway.django.plugins.module_utils.config_set import (
 from ansible_collections.slipway.django.plugins.module_utils.release_lock import Holder, hold
 from ansible_collections.slipway.django.plugins.module_utils.release_records import Layout
 
-# The vhost goes first, so that visitors meet the host's own refusal and no broken site; the rules of the database after the
-# database, and the firewall's last.
+# Of the sets the vhost goes first, so that visitors meet the host's own refusal instead of a broken site, and the rules of the
+# database and of the firewall last.
 FIRST, LAST = ("nginx-", "maintenance-", "upstream-"), ("postgresql-", "base-")
 
 
@@ -58,6 +58,12 @@ def all_users() -> list[str]:
 def all_groups() -> list[str]:
     """Names of this host's groups."""
     return [entry.gr_name for entry in grp.getgrall()]
+
+
+def slices_of(units: Sequence[str]) -> list[str]:
+    """The slices that systemd made for the instances of template units (systemd.special(7)); it keeps them when those end."""
+    templates = [unit.partition("@")[0] for unit in units if "@" in unit]
+    return ["system-" + name.replace("-", "\\x2d") + ".slice" for name in templates]
 
 
 class SiteRemoval:
@@ -164,6 +170,9 @@ class SiteRemoval:
             for path in self.directories():
                 if path.is_dir():
                     shutil.rmtree(path)
+            # What lies in a directory of others: the socket of releases on trial, and the groups of processes of template units.
+            (self.root / f"run/{self.site}-candidate.sock").unlink(missing_ok=True)
+            self._systemctl("stop", slices_of(units))
             self._accounts(found)
             shutil.rmtree(self.layout.records, ignore_errors=True)
             self.layout.lock.unlink(missing_ok=True)

@@ -36,7 +36,8 @@ RETURN = """
 ansible_facts:
   description: >-
     slipway_host, with distribution, release, version, architecture, python, epoch (seconds), memory_mb, cpus,
-    disk_free_mb, packages (name to version) and paths (path to bool).
+    disk_free_mb, packages (name to version), paths (path to bool) and sites: what the host remembers of each site and preview,
+    with site, domains, since (UTC) and, for a preview, its name and whose it is (of).
   type: dict
   returned: always
 """

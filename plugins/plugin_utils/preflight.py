@@ -12,6 +12,7 @@ from ansible_collections.slipway.django.plugins.plugin_utils.preflight_model imp
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_names import unknown_groups, unknown_names
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_secrets import held_secrets, secret_problems
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_site import site_problems
+from ansible_collections.slipway.django.plugins.plugin_utils.preflight_sites import sites_problems
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_source import source_problems
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_types import type_problems
 
@@ -41,6 +42,7 @@ def _all(inventory: Inventory, directories: Collection[str]) -> Iterator[Problem
     yield from source_problems(inventory)
     yield from migration_problems(inventory)
     yield from secret_problems(inventory)
+    yield from sites_problems(inventory)
 
 
 def report(subject: str, problems: Iterable[Problem]) -> str:

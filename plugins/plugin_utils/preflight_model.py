@@ -7,7 +7,7 @@ collects their input from Ansible.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +46,18 @@ class Option:
 
 
 @dataclass(frozen=True)
+class Neighbour:
+    """Another site of the same machine, as the same inventory tells it; ``words`` are what it adds to its name for its parts."""
+
+    host: str
+    name: str
+    domains: Sequence[str] = ()
+    words: Collection[str] = ()
+    ports: Mapping[str, Any] = field(default_factory=dict)
+    secrets: Collection[str] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
 class Inventory:
     """One host's inventory as the checks see it.
 
@@ -61,6 +73,7 @@ class Inventory:
     group_names: Sequence[str] = ()
     raw: Mapping[str, str] = field(default_factory=dict)
     address: str = ""
+    neighbours: Sequence[Neighbour] = ()
     # Name of this run of Ansible, within which the same branch of a repository is the same commit.
     run: str = ""
 

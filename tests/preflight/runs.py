@@ -96,9 +96,11 @@ class Site:
 
     def hosts(self, environment: str, cases: Mapping[str, Mapping[str, Any]]) -> str:
         """An inventory in which each case is a host of its own with its own facts; each carries all tiers."""
-        for case, facts in cases.items():
-            # The test hosts' addresses are listed by name; the cases need one that nobody has (RFC 5737).
-            self.write(f"host_vars/{case}.yml", {**facts, "ansible_host": "192.0.2.99"})
+        for number, (case, facts) in enumerate(cases.items(), 1):
+            # The test hosts' addresses are listed by name; the cases need one that nobody has (RFC 5737), each its own.
+            self.write(
+                f"host_vars/{case}.yml", {**facts, "ansible_host": facts.get("ansible_host", f"192.0.2.{number}")}
+            )
         everybody = {"hosts": dict.fromkeys(cases)}
         groups = {environment: everybody, **{tier: {"children": {environment: None}} for tier in TIERS}}
         if environment in ("sandbox", "ci"):

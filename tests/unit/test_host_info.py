@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import platform
 import shutil
 import subprocess
@@ -71,6 +73,7 @@ def test_collect_answers_in_the_promised_shape(tmp_path: Path) -> None:
         "disk_free_mb",
         "packages",
         "paths",
+        "sites",
     }
     assert facts["python"] == platform.python_version()
     assert abs(facts["epoch"] - time.time()) < 60
@@ -106,3 +109,22 @@ def test_the_format_asked_of_dpkg_is_the_one_that_is_parsed() -> None:
         assert facts["packages"]["dpkg"][0].isdigit()
     else:
         assert facts["packages"] == {}
+
+
+def test_sites_and_previews_are_known_with_their_age(tmp_path: Path) -> None:
+    for name, record in (
+        ("shop", {"site": "shop", "domains": ["shop.org"]}),
+        ("shop-x", {"site": "shop-x", "name": "x", "of": "shop"}),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "site.json").write_text(json.dumps(record))
+    (tmp_path / "shop/audit.jsonl").write_text('{"time": "2026-01-02T03:04:05Z"}\n{"time": "2026-02-02T03:04:05Z"}\n')
+    os.utime(tmp_path / "shop-x/site.json", (86400, 86400))
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged/site.json").write_text("[")
+
+    assert host_info.known_sites(tmp_path) == [
+        {"site": "shop", "domains": ["shop.org"], "since": "2026-01-02T03:04:05Z"},
+        {"site": "shop-x", "name": "x", "of": "shop", "since": "1970-01-02T00:00:00Z"},
+    ]
+    assert host_info.known_sites(tmp_path / "nowhere") == []
