@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machine import ROOT, Machine, Site
+from sites_machine import ROOT, Machine, Site
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import ssl
 from pathlib import Path
 
 import pytest
-from machine import ROOT, Machine, Site
+from sites_machine import ROOT, Machine, Site
 
 BOTH_WAYS = pytest.mark.parametrize(("here", "there"), [("annex", "slipway"), ("slipway", "annex")])
 

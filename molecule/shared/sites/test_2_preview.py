@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from machine import Answer, Machine, Run, Site
+from sites_machine import Answer, Machine, Run, Site
 
 BRANCH = "Feature/New_Cart"
 
