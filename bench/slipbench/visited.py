@@ -20,7 +20,7 @@ from slipbench.bed import BUILD, HOST, BenchError
 # Requests a second, of each kind of visitor. The machine that runs Ansible and the host are the same two cores.
 RATES = {Kind.NEW: 10.0, Kind.KEPT: 10.0, Kind.POST: 5.0, Kind.SLOW: 2.0}
 PATHS = {Kind.NEW: drillapp.QUICK, Kind.KEPT: drillapp.QUICK, Kind.POST: drillapp.COUNT, Kind.SLOW: drillapp.SLOW}
-LONGEST = 600.0
+LONGEST = 1800.0
 
 # Runs on the host until its input ends: a line with the time and the proportional set size (proc(5), smaps_rollup) of all
 # that the site's releases and candidates run, in kilobytes, five times a second.

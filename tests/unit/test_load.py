@@ -285,6 +285,8 @@ def test_it_stops_by_itself(tmp_path: Path) -> None:
         with pytest.raises(LoadError, match="ended too early"):
             load.wait_until(lambda: False)
         assert load.seen(until=time.time() - 0.9).failed == 0
+        with pytest.raises(LoadError, match="had ended"):
+            load.seen()
     assert len(load.records()) == 10
 
 

@@ -18,6 +18,7 @@ import drillapp
 import pytest
 from harness import BUILD, LIGHT, Report, Site, assert_executed_once
 from load import Load
+from load.schedule import LONGEST_SECONDS
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -106,6 +107,6 @@ def boundaries(converged: Site) -> list[str]:
 @pytest.fixture(scope="session")
 def light(converged: Site, report: Report) -> Iterator[Load]:
     """A light load on the site during all drills. At its end: nothing was executed twice, and nothing that was said to be done is lost."""
-    with converged.load("light", 1700, LIGHT) as load:
+    with converged.load("light", LONGEST_SECONDS, LIGHT) as load:
         yield load
     assert_executed_once(converged, load)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness import HEAVY, Report, Run, Site, assert_executed_once
+from load.schedule import LONGEST_SECONDS
 
 RELEASES = 12
 
@@ -21,7 +22,7 @@ def test_twelve_releases_then_back_and_back_again_lose_no_request(
         assert run.returncode == 0, run.output[-4000:]
         served.append(site.get().release)
 
-    with site.load("in-a-row", 900, HEAVY) as load:
+    with site.load("in-a-row", LONGEST_SECONDS, HEAVY) as load:
         with load.window() as window:
             for _ in range(RELEASES):
                 releases.append(site.deploy(new_source()))

@@ -97,6 +97,8 @@ class Load:
         end = time.time() if until is None else until
         if self._process is not None:
             self.wait_until(lambda: self._settled(end), self.schedule.timeout + 10)
+        if end > read_beginning(self.log) + self.schedule.seconds:
+            raise LoadError(f"The load had ended, after {self.schedule.seconds:.0f} s, when it was still wanted.")
         return summarize(self.records(), since=since, until=end)
 
     def _settled(self, end: float) -> bool:
