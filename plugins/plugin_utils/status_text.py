@@ -67,20 +67,18 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 def _visitors(host: Mapping[str, Any], hosts: Mapping[str, Mapping[str, Any]]) -> str:
     """Whether web hosts send visitors to an app host, or show them the site."""
-    words = []
-    if (host.get("status") or {}).get("maintenance"):
-        words.append("MAINTENANCE")
+    if "web" in host["groups"]:
+        found = host.get("status")
+        return NOTHING if not found else "MAINTENANCE" if found["maintenance"] else "meet it"
     fronts = {
         name: other["status"]["upstream"]
         for name, other in hosts.items()
         if other.get("status") and "web" in other["groups"] and "app" not in other["groups"]
     }
-    if "app" in host["groups"] and "web" not in host["groups"]:
-        out = [name for name, members in fronts.items() if members and not _is_in(host, members)]
-        words.append(f"OUT of {', '.join(out)}" if out else ("in" if fronts else NOTHING))
-    elif "web" in host["groups"]:
-        words.append("meet it" if host.get("status") else NOTHING)
-    return ", ".join(words) or NOTHING
+    if "app" not in host["groups"] or not fronts:
+        return NOTHING
+    out = [name for name, members in fronts.items() if members and not _is_in(host, members)]
+    return f"OUT of {', '.join(out)}" if out else "in"
 
 
 def _background(hosts: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
