@@ -283,7 +283,7 @@ def test_a_secret_is_in_the_environment_before_the_projects_settings_are_read(re
 
 def test_what_is_managed_wins_and_what_is_extra_comes_last(release: Release) -> None:
     release.settings("DEBUG = True\nINSTALLED_APPS = ['a']\n")
-    extra = "INSTALLED_APPS += ['b']\nSECURE_HSTS_SECONDS = 60 if not DEBUG else 0\n"
+    extra = "INSTALLED_APPS += ['b']\nPLACE = os.environ['STATIC_ROOT']\nSECURE_HSTS_SECONDS = 60 if not DEBUG else 0\n"
     seen = release.seen("DEBUG", extra=extra)
     assert (seen["DEBUG"], seen["INSTALLED_APPS"], seen["SECURE_HSTS_SECONDS"]) == (False, ["a", "b"], 60)
 
