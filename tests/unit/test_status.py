@@ -338,7 +338,7 @@ def test_a_worker_that_is_not_as_it_should_be_needs_attention(changes: dict[str,
 
 def test_maintenance_is_told() -> None:
     text = status_text({"web1": told(["web"], "192.0.2.9", status={**NOTHING, "maintenance": True})})
-    assert line(text, "web1").split()[3] == "MAINTENANCE"
+    assert "MAINTENANCE" in line(text, "web1")
     assert "meet it" not in text
 
 
