@@ -536,7 +536,7 @@ class ConfigSet:
     def _forget(self, paths: Sequence[str]) -> None:
         """Take services that are gone off systemd's list of failures; one that was not on it is no problem."""
         for path in paths:
-            if Path(path).parent == Path("/etc/systemd/system") and path.endswith(".service"):
+            if Path(path).parent == self.unit_directory and path.endswith(".service"):
                 self._run(["systemctl", "reset-failed", "--quiet", Path(path).name])
 
     def _apply(self) -> None:
