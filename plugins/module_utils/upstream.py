@@ -100,16 +100,18 @@ class Upstream:
 
     def leave(self, addresses: Sequence[str], *, check: bool = False) -> Outcome:
         """Send the members no new request. The last ones that serve stay: one that releases while it serves loses nothing."""
-        members = self._known(addresses)
+        members = self._known(addresses, check=check)
         remaining = [address for address, serves in members.items() if serves and address not in addresses]
         if not remaining:
             why = "no other member serves"
-            return Outcome(members, stayed={address: why for address in addresses if members[address]})
+            return Outcome(members, stayed={address: why for address in addresses if members.get(address)})
         return self._converge(dict.fromkeys(addresses, False), check=check)
 
     def enter(self, addresses: Sequence[str], question: Question | None = None, *, check: bool = False) -> Outcome:
         """Send the members requests again once each has answered; raises UpstreamError when one does not, and none enters."""
-        self._known(addresses)
+        members = self._known(addresses, check=check)
+        if not members:
+            return Outcome({})
         if question is not None and not check:
             refused = {address: fault for address in addresses if (fault := self._ask(address, question))}
             if refused:
@@ -129,10 +131,11 @@ class Upstream:
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
-    def _known(self, addresses: Sequence[str]) -> dict[str, bool]:
+    def _known(self, addresses: Sequence[str], *, check: bool) -> dict[str, bool]:
+        """The members; raises UpstreamError when one of the addresses is none. In check mode it may only not be there yet."""
         members = self.members()
         unknown = [address for address in addresses if address not in members]
-        if unknown:
+        if unknown and not check:
             known = ", ".join(members) or "none"
             raise UpstreamError(
                 f"The upstream {self.site} has no member {', '.join(unknown)}; it knows {known}. "

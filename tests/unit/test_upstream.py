@@ -127,6 +127,14 @@ def test_a_host_that_nginx_does_not_know_cannot_leave(web: Web) -> None:
     assert web.file.read_text() == FILE
 
 
+def test_check_mode_knows_that_a_host_may_not_be_there_yet(web: Web) -> None:
+    assert web.upstream.leave(["192.0.2.9:8000"], check=True).members == {A: True, B: True, C: True}
+    web.file.unlink()
+    assert not web.upstream.leave([A], check=True).changed
+    assert not web.upstream.enter([A], QUESTION, check=True).changed
+    assert not web.upstream.heal(QUESTION, check=True).changed
+
+
 def test_check_mode_shows_and_changes_nothing(web: Web) -> None:
     outcome = web.upstream.leave([A], check=True)
     assert outcome.changed
