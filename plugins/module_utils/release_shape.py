@@ -237,6 +237,8 @@ def settings_module(settings: str, managed: Sequence[str], extra: str) -> str:
     """The text of slipway_settings.py: the project's own settings, then what its host knows better."""
     return f'''"""Written by Slipway for this release: the settings of the project, then what its host knows better."""
 
+import os
+
 import slipway_overlay as _slipway
 
 _slipway.give_credentials()
