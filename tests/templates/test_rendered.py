@@ -516,12 +516,12 @@ def test_uploads_are_shown_under_a_policy_of_their_own(rendered: Rendered) -> No
 
 
 def test_without_uploads_nothing_of_them_is_said(rendered: Rendered) -> None:
-    conf = rendered["one host/deb13"].files["/etc/nginx/sites-available/slipway.conf"]
+    conf = rendered["one host/deb12"].files["/etc/nginx/sites-available/slipway.conf"]
     assert "slipway_policy" not in conf
     assert "/media" not in conf
 
 
-@pytest.mark.parametrize(("label", "group"), [("one host/deb13", "slipway"), ("second site/shared", "www-data")])
+@pytest.mark.parametrize(("label", "group"), [("one host/deb12", "slipway"), ("second site/shared", "www-data")])
 def test_only_the_web_server_reads_uploads_and_only_where_they_are_shown(
     rendered: Rendered, label: str, group: str
 ) -> None:
