@@ -25,8 +25,10 @@ from ansible_collections.slipway.django.plugins.module_utils.release_install imp
     stanzas,
     unpack_wheelhouse,
 )
-from ansible_collections.slipway.django.plugins.module_utils.release_records import ReleaseError
+from ansible_collections.slipway.django.plugins.module_utils.release_records import Layout, ReleaseError
+from ansible_collections.slipway.django.plugins.module_utils.release_request import Request
 from ansible_collections.slipway.django.plugins.module_utils.release_shape import Shape
+from ansible_collections.slipway.django.plugins.modules.release import lacks_wheelhouse
 
 ROOT = Path(__file__).resolve().parents[2]
 PINNED = "".join((ROOT / "roles/application/files" / name).read_text() for name in ("gunicorn.txt", "drivers.txt"))
@@ -402,3 +404,15 @@ def test_a_hook_that_fails_stops_the_release_at_its_own_gate(release: Release) -
         hooked(release, "after_build", "one", "two x", "three")
     assert "last line" in str(refused.value)
     assert len(release.calls) == 2
+
+
+# -- the wheels of the controller ------------------------------------------------------------------------------------
+
+
+def test_a_wheelhouse_is_sent_where_it_is_not(tmp_path: Path) -> None:
+    layout = Layout("shop", tmp_path)
+    request = Request("shop", "d", "c", "r", "s", {}, {}, "1", "", "", shape=Shape(wheelhouse="ab" * 32))
+    assert lacks_wheelhouse(request, layout)
+    layout.wheelhouse("ab" * 32).mkdir(parents=True)
+    assert not lacks_wheelhouse(request, layout)
+    assert not lacks_wheelhouse(dataclasses.replace(request, shape=Shape()), layout)
