@@ -69,15 +69,20 @@ def _visitors(host: Mapping[str, Any], hosts: Mapping[str, Mapping[str, Any]]) -
     """Whether web hosts send visitors to an app host, or show them the site."""
     if "web" in host["groups"]:
         found = host.get("status")
-        return NOTHING if not found else "MAINTENANCE" if found["maintenance"] else "meet it"
+        if not found or not found["certificate"]:
+            return NOTHING
+        return "MAINTENANCE" if found["maintenance"] else "meet it"
     fronts = {
         name: other["status"]["upstream"]
         for name, other in hosts.items()
-        if other.get("status") and "web" in other["groups"] and "app" not in other["groups"]
+        if other.get("status")
+        and "web" in other["groups"]
+        and "app" not in other["groups"]
+        and other["status"]["upstream"]
     }
     if "app" not in host["groups"] or not fronts:
         return NOTHING
-    out = [name for name, members in fronts.items() if members and not _is_in(host, members)]
+    out = [name for name, members in fronts.items() if not _is_in(host, members)]
     return f"OUT of {', '.join(out)}" if out else "in"
 
 
@@ -186,6 +191,8 @@ def _ails(name: str, found: Mapping[str, Any]) -> Iterable[str]:
             yield f"{name}: worker {item['name']} is {item['state']}; see journalctl -u {item['unit']}"
     running = [item["release"] for item in found["running"] if item["state"] == "running"]
     live = found["live"].get("id", "")
+    if not live and not running:
+        yield f"{name}: no release serves; run playbooks/deploy.yml, or site.yml on a new host"
     if live and live not in running:
         yield f"{name}: release {live} should serve, and does not run; run site.yml"
     if found["current"] and live and found["current"] != live:

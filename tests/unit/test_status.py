@@ -257,6 +257,7 @@ def test_a_host_that_is_down_is_seen() -> None:
     [
         ({"failed_units": ["tick.service"]}, "app2: tick.service has failed; see journalctl -u tick.service"),
         ({"running": []}, f"app2: release {NEW} should serve, and does not run"),
+        ({"live": {}, "running": []}, "app2: no release serves; run playbooks/deploy.yml"),
         ({"current": OLD}, f"app2: current points at {OLD}, and {NEW} is live"),
         ({"disks": [{"path": "/srv", "free_mb": 500, "total_mb": 9000}]}, "app2: 500 MB are free at /srv"),
         ({"certificate": {"until": "2026-11-25T00:00:00Z", "days": 3.0}}, "web1: its certificate ends in 3.0 days"),
@@ -337,7 +338,15 @@ def test_a_worker_that_is_not_as_it_should_be_needs_attention(changes: dict[str,
 
 
 def test_maintenance_is_told() -> None:
-    text = status_text({"web1": told(["web"], "192.0.2.9", status={**NOTHING, "maintenance": True})})
+    text = status_text(
+        {
+            "web1": told(
+                ["web"],
+                "192.0.2.9",
+                status={**NOTHING, "maintenance": True, "certificate": {"days": 40.0, "until": ""}},
+            )
+        }
+    )
     assert "MAINTENANCE" in line(text, "web1")
     assert "meet it" not in text
 
@@ -347,3 +356,11 @@ def test_each_site_has_a_page_of_its_own() -> None:
     text = status_text({"a": told(["web"], "192.0.2.4", status=NOTHING), "b": other})
     assert text.index("Site shop") < text.index("Site blog, https://blog.example/")
     assert "NOTHING" in line(text, "b ")
+
+
+def test_an_empty_site_has_a_page() -> None:
+    hosts = {"web1": told(["web"], "192.0.2.9", status=NOTHING), "app1": told(["app"], "192.0.2.1", status=NOTHING)}
+    text = status_text(hosts)
+    assert line(text, "web1").split() == ["web1", "web", "-", "-", "-", "-", "-"]
+    assert line(text, "app1").split() == ["app1", "app", "NOTHING", "-", "-", "-", "-"]
+    assert "app1: no release serves" in text
