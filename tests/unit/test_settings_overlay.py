@@ -39,6 +39,15 @@ def django(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
     return pretend
 
 
+# -- what Nginx says ---------------------------------------------------------------------------------------------------
+
+
+def test_django_does_not_ask_for_what_nginx_decides() -> None:
+    made = managed(["SECURE_HSTS_SECONDS"], {"SILENCED_SYSTEM_CHECKS": ["models.W042"]})
+    assert made["SECURE_HSTS_SECONDS"] > 0
+    assert made["SILENCED_SYSTEM_CHECKS"] == ["models.W042", "security.W005", "security.W021"]
+
+
 # -- where files lie ---------------------------------------------------------------------------------------------------
 
 
