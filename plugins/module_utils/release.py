@@ -78,7 +78,16 @@ def _look(request: Request, layout: Layout) -> tuple[Plan, list[dict[str, Any]]]
 def way_of(request: Request) -> str:
     """The gates before a new release, as a line for people."""
     database = ["migrations", "migrate"] if request.migrate else []
-    gates = ["resources", "build", f"check ({request.check_level})", *database, "candidate", "workers", "switch", "proof"]
+    gates = [
+        "resources",
+        "build",
+        f"check ({request.check_level})",
+        *database,
+        "candidate",
+        "workers",
+        "switch",
+        "proof",
+    ]
     return f"after the gates {', '.join(gates)}"
 
 
@@ -124,12 +133,13 @@ def _build(request: Request, layout: Layout) -> tuple[Plan, str, dict[str, float
     plan = look(request, layout)
     if not plan.due:
         return plan, plan.release, {}
-    if plan.state == RETIRED:
-        set_state(layout.releases / plan.release, READY, taken_back_at="", takes_back="")
-    work = None if plan.release else Build(request, layout, plan.inputs)
-    release = work.run() if work else plan.release
+    work = Build(request, layout, plan.inputs, plan.release)
+    if not plan.release:
+        release = work.run()
+    else:
+        release = work.again() if plan.state == RETIRED else plan.release
     # A run may have died between its build and its switch: what it left ready must not overtake what is wanted now.
     for item in list_releases(layout):
         if item["state"] == READY and item["id"] != release:
             set_state(layout.releases / item["id"], RETIRED)
-    return plan, release, work.timings if work else {}
+    return plan, release, work.timings

@@ -86,12 +86,12 @@ class StepFailed(ReleaseError):
 class Build:
     """Builds one release. Every step that runs the site's code runs as an unprivileged account."""
 
-    def __init__(self, request: Request, layout: Layout, inputs: Mapping[str, str]) -> None:
+    def __init__(self, request: Request, layout: Layout, inputs: Mapping[str, str], release: str = "") -> None:
         self.request = request
         self.layout = layout
         self.inputs = inputs
         stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-        self.id = request.agreed or f"{stamp}-{request.revision}"
+        self.id = release or request.agreed or f"{stamp}-{request.revision}"
         self.directory = layout.releases / self.id
         self.builder = f"{request.site}-build"
         self.timings: dict[str, float] = {}
@@ -121,6 +121,23 @@ class Build:
                 f"{error}\nRelease {self.id} is marked failed and kept in {self.directory}. {self._standing()}"
             ) from error
         set_state(self.directory, READY, timings=self.timings, python=self._python_version())
+        return self.id
+
+    def again(self) -> str:
+        """Check and migrate with a release that is complete: the database may have gone elsewhere since it was built.
+
+        Returns its id, or raises ReleaseError and leaves it as it was: what stands in its way may pass.
+        """
+        before = read_manifest(self.directory)
+        try:
+            self._check_and_migrate()
+        except (ReleaseError, OSError, subprocess.SubprocessError) as error:
+            raise ReleaseError(f"{error}\nRelease {self.id} stays {before['state']}. {self._standing()}") from error
+        finally:
+            known = {item["name"]: item for item in before.get("migrations") or []}
+            known |= {item["name"]: item for item in read_manifest(self.directory).get("migrations") or []}
+            self._note(migrations=list(known.values()))
+        set_state(self.directory, READY, taken_back_at="", takes_back="")
         return self.id
 
     def _fail(self, error: Exception) -> None:

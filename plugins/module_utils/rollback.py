@@ -56,22 +56,6 @@ def choose(layout: Layout, named: str = "") -> Choice:
     return Choice(str(target["id"]), serving, between)
 
 
-def in_the_way(choice: Choice) -> list[str]:
-    """Migrations that the target's code cannot be expected to live with, each as a sentence; the database keeps them."""
-    told = []
-    for item in choice.between:
-        for migration in item.get("migrations") or []:
-            if migration.get("destructive"):
-                undone = "it can be undone" if migration.get("reversible") else "it cannot be undone"
-                told.append(f"{migration['name']} of {item['id']}: {'; '.join(migration['destructive'])} ({undone})")
-    return told
-
-
-def kept_migrations(choice: Choice) -> list[str]:
-    """Names of all migrations that the database has and the target's code does not know."""
-    return [str(migration["name"]) for item in choice.between for migration in item.get("migrations") or []]
-
-
 def take_back(layout: Layout, choice: Choice, who: str) -> None:
     """Make the target the wanted release; the switch notes on the live one that it was taken back."""
     if choice.target == choice.live:

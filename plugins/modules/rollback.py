@@ -7,14 +7,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.slipway.django.plugins.module_utils.release_lock import Busy, Holder, drop, hold
+from ansible_collections.slipway.django.plugins.module_utils.release_migrations import way_back
 from ansible_collections.slipway.django.plugins.module_utils.release_records import Layout, ReleaseError
-from ansible_collections.slipway.django.plugins.module_utils.rollback import (
-    Choice,
-    choose,
-    in_the_way,
-    kept_migrations,
-    take_back,
-)
+from ansible_collections.slipway.django.plugins.module_utils.rollback import Choice, choose, take_back
 
 DOCUMENTATION = """
 module: rollback
@@ -59,7 +54,7 @@ ansible_facts:
   type: dict
   returned: success
 migrations:
-  description: Migrations that the database has and the wanted release does not know.
+  description: What the migrations that the wanted release does not know mean for it, as sentences.
   type: list
   returned: success
 """
@@ -102,28 +97,27 @@ def main() -> None:
 
 def judged(choice: Choice, *, accept: bool) -> Choice:
     """The choice, unless the database has gone where its code cannot follow; raises ReleaseError."""
-    problems = in_the_way(choice)
-    if problems and not accept:
-        listed = "".join(f"\n  {problem}" for problem in problems)
+    way = way_back(choice.between)
+    if not way.is_free and not accept:
+        listed = "".join(f"\n  {line}" for line in way.lines())
         raise ReleaseError(
             f"{choice.target} cannot be expected to work with the database as it is now:{listed}\nNothing was changed; "
-            f"{choice.live or 'no release'} keeps serving. Its dump from before that migration is in /var/backups/slipway. "
-            "To go back all the same: -e rollback_accept=true."
+            f"{choice.live or 'no release'} keeps serving. To go back all the same: -e rollback_accept=true."
         )
     return choice
 
 
 def told(choice: Choice) -> dict[str, Any]:
     """The choice as a module's result."""
-    migrations = kept_migrations(choice)
-    after = f"{choice.target}\n" + "".join(f"with the database as {name} left it\n" for name in migrations)
+    lines = way_back(choice.between).lines()
+    after = f"{choice.target}\n" + "".join(f"{line}\n" for line in lines)
     changed = choice.target != choice.live
     diff = {"before_header": "release", "after_header": "release", "before": f"{choice.live}\n", "after": after}
     return {
         "changed": changed,
         "release": choice.target,
         "live": choice.live,
-        "migrations": migrations,
+        "migrations": lines,
         "diff": [diff] if changed else [],
     }
 

@@ -19,12 +19,8 @@ from ansible_collections.slipway.django.plugins.module_utils.release_records imp
     wanted_release,
     write_manifest,
 )
-from ansible_collections.slipway.django.plugins.module_utils.rollback import (
-    choose,
-    in_the_way,
-    kept_migrations,
-    take_back,
-)
+from ansible_collections.slipway.django.plugins.module_utils.rollback import choose, take_back
+from ansible_collections.slipway.django.plugins.modules.rollback import judged, told
 
 A, B, C, D = (f"20261122T0{hour}0000Z-{letter * 12}" for hour, letter in ((1, "a"), (2, "b"), (3, "c"), (4, "d")))
 
@@ -104,22 +100,49 @@ def test_going_back_to_what_serves_changes_nothing(layout: Layout) -> None:
     assert read_manifest(layout.releases / C) == before
 
 
-def test_a_destructive_migration_stands_in_the_way_of_older_code(layout: Layout) -> None:
-    removes = {"name": "shop.0002_drop", "destructive": ["removes shop.Item.price"], "reversible": False}
-    adds = {"name": "shop.0003_add", "destructive": [], "reversible": True}
-    keep(layout, C, LIVE, proven_at="yes", migrations=[removes, adds])
+def drops(*, reversible: bool) -> dict[str, Any]:
+    return {
+        "name": "shop.0002_drop",
+        "previous": "0001_initial",
+        "destructive": ["drops shop.Item"],
+        "reversible": reversible,
+    }
+
+
+ADDS = {"name": "shop.0003_add", "previous": "0002_drop", "destructive": [], "reversible": True}
+
+
+def test_a_migration_that_older_code_cannot_live_with_is_told_before_anything_happens(layout: Layout) -> None:
+    keep(
+        layout, C, LIVE, proven_at="yes", migrations=[drops(reversible=False)], dump="/var/backups/slipway/shop/c.dump"
+    )
     choice = choose(layout)
-    assert in_the_way(choice) == [f"shop.0002_drop of {C}: removes shop.Item.price (it cannot be undone)"]
-    assert kept_migrations(choice) == ["shop.0002_drop", "shop.0003_add"]
+    with pytest.raises(ReleaseError, match=r"shop\.0002_drop cannot be undone") as refused:
+        judged(choice, accept=False)
+    for words in ("/var/backups/slipway/shop/c.dump", f"{C} keeps serving", "-e rollback_accept=true"):
+        assert words in str(refused.value)
+    assert judged(choice, accept=True) is choice
+
+
+def test_one_that_can_be_undone_is_told_with_the_command(layout: Layout) -> None:
+    keep(layout, C, LIVE, proven_at="yes", migrations=[drops(reversible=True)])
+    with pytest.raises(ReleaseError, match=r"To undo: manage\.py migrate shop 0001_initial"):
+        judged(choose(layout), accept=False)
 
 
 def test_migrations_of_a_release_that_failed_later_count_too(layout: Layout) -> None:
-    drops = {"name": "shop.0002_drop", "destructive": ["drops shop.Item"], "reversible": True}
-    keep(layout, D, FAILED, migrations=[drops])
-    assert in_the_way(choose(layout)) == [f"shop.0002_drop of {D}: drops shop.Item (it can be undone)"]
+    keep(layout, D, FAILED, migrations=[drops(reversible=False)])
+    with pytest.raises(ReleaseError, match=r"shop\.0002_drop cannot be undone"):
+        judged(choose(layout), accept=False)
+
+
+def test_one_that_adds_is_told_and_stands_in_nobodys_way(layout: Layout) -> None:
+    keep(layout, C, LIVE, proven_at="yes", migrations=[ADDS])
+    choice = choose(layout)
+    assert judged(choice, accept=False) is choice
+    assert told(choice)["migrations"] == ["shop.0003_add stays; it does not disturb the release."]
 
 
 def test_migrations_that_the_target_knows_do_not_count(layout: Layout) -> None:
-    drops = {"name": "shop.0002_drop", "destructive": ["drops shop.Item"], "reversible": True}
-    keep(layout, B, RETIRED, proven_at="yes", retired_at="2026-11-22T03", migrations=[drops])
-    assert in_the_way(choose(layout)) == []
+    keep(layout, B, RETIRED, proven_at="yes", retired_at="2026-11-22T03", migrations=[drops(reversible=False)])
+    assert told(judged(choose(layout), accept=False))["migrations"] == []
