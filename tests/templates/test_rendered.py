@@ -117,7 +117,7 @@ def complaints(found: Iterator[str]) -> None:
 # -- every file ----------------------------------------------------------------------------------------------------
 
 # Who reads these is no administrator: visitors get pages and styles, programs get one secret a file.
-WITHOUT_A_WORD = r"/credentials/|/errors/|\.acl$|\.crt$"
+WITHOUT_A_WORD = r"/credentials/|/errors/|\.acl$|\.crt$|/site\.json$"
 
 
 def test_every_role_with_configuration_is_seen(rendered: Rendered, root: Path) -> None:
