@@ -96,5 +96,5 @@ def test_a_removed_site_leaves_its_dump_and_the_other_site(machine: Machine, sit
     left = sorted(line for line in machine.listing() if "annex" in line and "/var/backups/slipway" not in line)
     assert left == []
     dump = machine.check("ls /var/backups/slipway/annex/removed-*.dump")
-    assert "auth_user" in machine.check(f"pg_restore --list {dump}")
+    assert "accounts_user" in machine.check(f"pg_restore --list {dump}")
     assert machine.get(sites["slipway"].domain).status == 200
