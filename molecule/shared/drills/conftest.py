@@ -78,7 +78,7 @@ def converged(pytestconfig: pytest.Config, new_source: Callable[[], Path]) -> Si
 
 
 @pytest.fixture
-def site(converged: Site) -> Site:
+def site(converged: Site) -> Iterator[Site]:
     """The site as every drill finds it: a good release answers. One that a failed drill before this left is replaced."""
     try:
         well = converged.get().status == 200
@@ -87,7 +87,8 @@ def site(converged: Site) -> Site:
     if not well:
         run = converged.deploy_again()
         assert run.returncode == 0, run.output[-6000:]
-    return converged
+    yield converged
+    converged.end_runs()
 
 
 def boundary_log() -> Path:

@@ -121,6 +121,7 @@ class Site:
         # The source of the release that serves, as far as releases were made here.
         self.serving: Path | None = None
         self._runs = 0
+        self._playing: list[Playing] = []
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -158,7 +159,16 @@ class Site:
             "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
             **(environment or {}),
         }
-        return Playing([program, "-i", self.inventory, ROOT / playbook, *arguments], given, self.logs / name)
+        playing = Playing([program, "-i", self.inventory, ROOT / playbook, *arguments], given, self.logs / name)
+        self._playing.append(playing)
+        return playing
+
+    def end_runs(self) -> None:
+        """End what a drill that failed left running: it would hold the site against the next one."""
+        for playing in self._playing:
+            if playing.process.poll() is None:
+                playing.kill()
+        self._playing.clear()
 
     def play(self, playbook: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Run:
         """Run a playbook to its end."""
@@ -242,7 +252,7 @@ class Site:
         """What PostgreSQL answers, unaligned and without headings."""
         return self.run(f"runuser -u postgres -- psql --no-psqlrc -tA -d {self.name} -c {shlex.quote(statement)}")
 
-    def wait_until(self, so: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    def wait_until(self, so: Callable[[], bool], what: str, seconds: float = 120) -> None:
         """Wait for something to become true; raises AssertionError with ``what`` when it does not."""
         deadline = time.monotonic() + seconds
         while not so():
