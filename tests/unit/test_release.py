@@ -184,7 +184,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
         original(self, *arguments)
         if len(arguments) > 3 and arguments[3]:
             return
-        self.id = f"20261122T0315{next(seconds):02d}Z-{self.request.revision}"
+        self.id = self.request.agreed or f"20261122T0315{next(seconds):02d}Z-{self.request.revision}"
         self.directory = self.layout.releases / self.id
 
     monkeypatch.setattr(release_build.Build, "_output", program)
@@ -381,6 +381,26 @@ def test_a_release_that_was_ready_and_is_not_wanted_any_more_is_passed_over(host
     assert wanted["id"] == live
     assert host.manifest(forgotten)["state"] == RETIRED
     assert host.build() == (False, live)
+
+
+# -- a fleet's release -----------------------------------------------------------------------------------------------
+
+
+def test_a_release_is_built_under_the_id_on_which_a_fleet_agreed(host: Host) -> None:
+    agreed = "20261122T000000Z-abc"
+    assert host.build(agreed=agreed) == (True, agreed)
+    assert host.build(agreed=agreed) == (False, agreed)
+
+
+def test_a_host_that_has_the_agreed_release_goes_back_to_it_whatever_else_fits(host: Host) -> None:
+    _, older = host.build()
+    release_records.set_state(host.layout.releases / older, LIVE)
+    agreed = "20991231T000000Z-abc"
+    assert host.build(source_digest="source-2", agreed=agreed) == (True, agreed)
+    assert host.build(source_digest="source-2", agreed=older)[1] == older
+    wanted = release_records.wanted_release(host.layout)
+    assert wanted is not None
+    assert wanted["id"] == older
 
 
 # -- releases that are refused ---------------------------------------------------------------------------------------
