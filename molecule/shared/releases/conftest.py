@@ -1,7 +1,7 @@
 """What the drills share: the site, numbered releases for it, a light load, and the report.
 
 Run by playbooks of Molecule's situation "releases", or by hand against a converged host of its inventory:
-``pytest molecule/shared/drills --ansible-inventory=inventory/ci-releases.yml``.
+``pytest molecule/shared/releases --ansible-inventory=inventory/ci-releases.yml``.
 """
 
 from __future__ import annotations
