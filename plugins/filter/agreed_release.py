@@ -27,7 +27,10 @@ author: Slipway founders
 """
 
 EXAMPLES = """
-{{ {'app1': __app1_look, 'app2': __app2_look} | slipway.django.agreed_release(now(utc=true, fmt='%Y%m%dT%H%M%SZ')) }}
+- name: Agree on the id of one release
+  ansible.builtin.set_fact:
+    agreed: >-
+      {{ {'app1': __app1_look, 'app2': __app2_look} | slipway.django.agreed_release(now(utc=true, fmt='%Y%m%dT%H%M%SZ')) }}
 """
 
 RETURN = """

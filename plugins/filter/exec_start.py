@@ -20,8 +20,10 @@ author: Slipway founders
 """
 
 EXAMPLES = """
-# "manage.py" "sendalerts" "--rate" "100%%"
-{{ ['manage.py', 'sendalerts', '--rate', '100%'] | slipway.django.exec_start }}
+- name: Show the words of a unit's command
+  ansible.builtin.debug:
+    # "manage.py" "sendalerts" "--rate" "100%%"
+    msg: "{{ ['manage.py', 'sendalerts', '--rate', '100%'] | slipway.django.exec_start }}"
 """
 
 RETURN = """

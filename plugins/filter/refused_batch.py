@@ -26,7 +26,9 @@ author: Slipway founders
 """
 
 EXAMPLES = """
-{{ __hosts | slipway.django.refused_batch(['app1']) }}
+- name: Stop here
+  ansible.builtin.fail:
+    msg: "{{ __hosts | slipway.django.refused_batch(['app1']) }}"
 """
 
 RETURN = """

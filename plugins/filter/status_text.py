@@ -21,8 +21,11 @@ author: Slipway founders
 """
 
 EXAMPLES = """
-{{ {'app1': {'site': 'shop', 'url': 'https://shop.example.com/', 'groups': ['app'], 'address': '192.0.2.7', 'status': __found.status}}
-   | slipway.django.status_text }}
+- name: Show the page
+  ansible.builtin.debug:
+    msg: >-
+      {{ {'app1': {'site': 'shop', 'url': 'https://shop.example.com/', 'groups': ['app'], 'address': '192.0.2.7', 'status': __found.status}}
+         | slipway.django.status_text }}
 """
 
 RETURN = """

@@ -134,10 +134,11 @@ def _build(request: Request, layout: Layout) -> tuple[Plan, str, dict[str, float
     if not plan.due:
         return plan, plan.release, {}
     work = Build(request, layout, plan.inputs, plan.release)
-    if not plan.release:
+    release = plan.release
+    if not release:
         release = work.run()
-    else:
-        release = work.again() if plan.state == RETIRED else plan.release
+    elif plan.state == RETIRED:
+        release = work.again()
     # A run may have died between its build and its switch: what it left ready must not overtake what is wanted now.
     for item in list_releases(layout):
         if item["state"] == READY and item["id"] != release:

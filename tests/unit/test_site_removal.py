@@ -50,10 +50,16 @@ class Machine:
             f"run/{site}-cache",
         ):
             (self.root / directory).mkdir(parents=True)
-        self.bring_set(f"nginx-{site}", site, [f"etc/nginx/sites-available/{site}.conf", f"etc/nginx/errors/{site}/404"])
-        self.bring_set(f"gunicorn-{site}", site, [f"etc/systemd/system/{site}@.service", f"etc/systemd/system/{site}.socket"])
+        self.bring_set(
+            f"nginx-{site}", site, [f"etc/nginx/sites-available/{site}.conf", f"etc/nginx/errors/{site}/404"]
+        )
+        self.bring_set(
+            f"gunicorn-{site}", site, [f"etc/systemd/system/{site}@.service", f"etc/systemd/system/{site}.socket"]
+        )
         self.bring_set(f"background-{site}", site, [f"etc/systemd/system/{site}-clean.timer"])
-        self.bring_set(f"base-{site}", site, [f"etc/sysusers.d/{site}.conf", f"var/lib/slipway.d/sites/{site}/site.json"])
+        self.bring_set(
+            f"base-{site}", site, [f"etc/sysusers.d/{site}.conf", f"var/lib/slipway.d/sites/{site}/site.json"]
+        )
         self.bring_set(f"postgresql-{site}", site, [f"etc/slipway/{site}/rules"])
         (self.root / f"var/lib/slipway.d/sites/{site}/site.json").write_text(json.dumps({"site": site, "domains": []}))
         (self.root / f"run/{site}-candidate.sock").touch()
