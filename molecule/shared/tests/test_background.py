@@ -26,7 +26,9 @@ def current(host, site):
 def exposure(host, unit):
     """How much a unit could do, as systemd judges it: 0 is nothing, 10 is everything."""
     report = host.check_output(f"systemd-analyze security --no-pager {unit}")
-    return float(re.search(r"Overall exposure level for .*: ([0-9.]+)", report)[1])
+    found = re.search(r"Overall exposure level for .*: ([0-9.]+)", report)
+    assert found, report
+    return float(found[1])
 
 
 def wait_for(host, condition, seconds=15):
