@@ -569,11 +569,11 @@ def describe(
 
 
 def superuser(step: dict[str, Any]) -> bool:
-    """Create the first superuser unless there is one of that name."""
+    """Create the first superuser unless there is one of that name, by whatever the project's users log in with."""
     from django.contrib.auth import get_user_model
 
     model = get_user_model()
-    name = os.environ["DJANGO_SUPERUSER_USERNAME"]
+    name = os.environ.get(f"DJANGO_SUPERUSER_{model.USERNAME_FIELD.upper()}", os.environ["DJANGO_SUPERUSER_USERNAME"])
     if not model._default_manager.filter(**{model.USERNAME_FIELD: name}).exists():
         manage(["createsuperuser", "--noinput", "--skip-checks"])
     return False

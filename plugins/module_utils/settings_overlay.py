@@ -102,6 +102,27 @@ def _fixed(setting: str, value: Any) -> Callable[[Settings], dict[str, Any]]:
     return lambda settings: {setting: value}
 
 
+def client_address(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Middleware: REMOTE_ADDR is the visitor's, as Nginx tells it; a socket of the file system has no address at all.
+
+    What limits attempts by address (django-allauth, django-axes) would take all visitors for one, or for nobody.
+    """
+
+    def answer(request: Any) -> Any:
+        told = request.META.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()
+        if told:
+            request.META["REMOTE_ADDR"] = told
+        return get_response(request)
+
+    return answer
+
+
+def _proxy(settings: Settings) -> dict[str, Any]:
+    """The one proxy in front overwrites these headers, so they cannot be forged from outside."""
+    middleware = [f"{__name__}.client_address", *(settings.get("MIDDLEWARE") or ())]
+    return {"SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https"), "MIDDLEWARE": middleware}
+
+
 def _hsts(settings: Settings) -> dict[str, Any]:
     """The header is Nginx's to set. Whether it holds for other hosts below this one is nobody's guess, so Django need not ask."""
     known = [*(settings.get("SILENCED_SYSTEM_CHECKS") or ()), "security.W005", "security.W021"]
@@ -242,8 +263,7 @@ MANAGED: Mapping[str, Callable[[Settings], dict[str, Any]]] = {
     "MEDIA_URL": _text("MEDIA_URL"),
     "SECRET_KEY": _text("SECRET_KEY"),
     "SECURE_HSTS_SECONDS": _hsts,
-    # The one proxy in front overwrites this header, so it cannot be forged from outside.
-    "SECURE_PROXY_SSL_HEADER": _fixed("SECURE_PROXY_SSL_HEADER", ("HTTP_X_FORWARDED_PROTO", "https")),
+    "SECURE_PROXY_SSL_HEADER": _proxy,
     "SECURE_SSL_REDIRECT": _fixed("SECURE_SSL_REDIRECT", True),
     "SESSION_COOKIE_SECURE": _fixed("SESSION_COOKIE_SECURE", True),
     "STATIC_URL": _text("STATIC_URL"),

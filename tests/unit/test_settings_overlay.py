@@ -19,6 +19,7 @@ from ansible_collections.slipway.django.plugins.module_utils.settings_overlay im
     MANAGED,
     SettingsError,
     cache,
+    client_address,
     database,
     give_credentials,
     managed,
@@ -40,6 +41,26 @@ def django(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
 
 
 # -- what Nginx says ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("told", "address"),
+    [
+        ({"REMOTE_ADDR": "", "HTTP_X_FORWARDED_FOR": "192.0.2.7"}, "192.0.2.7"),
+        ({"REMOTE_ADDR": "10.0.0.2", "HTTP_X_FORWARDED_FOR": "forged, 192.0.2.7"}, "192.0.2.7"),
+        ({"REMOTE_ADDR": "127.0.0.1"}, "127.0.0.1"),
+    ],
+)
+def test_the_visitors_address_is_what_nginx_tells(told: dict[str, str], address: str) -> None:
+    request = SimpleNamespace(META=told)
+    assert client_address(lambda asked: asked.META["REMOTE_ADDR"])(request) == address
+
+
+def test_the_address_is_told_before_any_middleware_of_the_project_asks() -> None:
+    made = managed(["SECURE_PROXY_SSL_HEADER"], {"MIDDLEWARE": ("project.Middleware",)})
+    assert made["SECURE_PROXY_SSL_HEADER"] == ("HTTP_X_FORWARDED_PROTO", "https")
+    assert made["MIDDLEWARE"][0].endswith(".client_address")
+    assert made["MIDDLEWARE"][1:] == ["project.Middleware"]
 
 
 def test_django_does_not_ask_for_what_nginx_decides() -> None:
