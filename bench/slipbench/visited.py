@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import statistics
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,21 +12,23 @@ from typing import Any
 
 import drillapp
 from load import Kind, Load, Schedule, Summary, Target
-from testhosts import access
 
-from slipbench.bed import BUILD, HOST, BenchError
+from slipbench.bed import BUILD, HOST, on_host
 
 # Requests a second, of each kind of visitor. The machine that runs Ansible and the host are the same two cores.
 RATES = {Kind.NEW: 10.0, Kind.KEPT: 10.0, Kind.POST: 5.0, Kind.SLOW: 2.0}
 PATHS = {Kind.NEW: drillapp.QUICK, Kind.KEPT: drillapp.QUICK, Kind.POST: drillapp.COUNT, Kind.SLOW: drillapp.SLOW}
 LONGEST = 1800.0
 
-# Runs on the host until its input ends: a line with the time and the proportional set size (proc(5), smaps_rollup) of all
-# that the site's releases and candidates run, in kilobytes, five times a second.
+# Runs on the host while FLAG is there, apart from any connection, since each run of a playbook begins with closed ones. A line
+# with the time and the proportional set size (proc(5), smaps_rollup) of all that the site's releases and candidates run, in
+# kilobytes, five times a second.
+FLAG, SAMPLES = "/run/bench-memory", "/run/bench-memory.log"
 SAMPLER = r"""
-import os, pathlib, select, sys, time
-units = (f"/{sys.argv[1]}@", f"/{sys.argv[1]}-candidate@")
-while not select.select([sys.stdin], [], [], 0.2)[0]:
+import pathlib, sys, time
+site, flag, seconds = sys.argv[1], pathlib.Path(sys.argv[2]), float(sys.argv[3])
+units, end = (f"/{site}@", f"/{site}-candidate@"), time.time() + seconds
+while flag.exists() and time.time() < end:
     total = 0
     for place in pathlib.Path("/proc").glob("[0-9]*"):
         try:
@@ -39,6 +40,7 @@ while not select.select([sys.stdin], [], [], 0.2)[0]:
             continue
         total += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
     print(time.time(), total, flush=True)
+    time.sleep(0.2)
 """
 
 
@@ -79,17 +81,12 @@ def parse_memory(said: str) -> list[float]:
 def memory_of(site: str) -> Iterator[list[float]]:
     """Samples the memory of a site's releases during the block; the list is filled at its end."""
     found: list[float] = []
-    command = access.ssh_command(HOST, [f"exec python3 -c {shlex.quote(SAMPLER)} {shlex.quote(site)}"])
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    sampler = shlex.join(["python3", "-c", SAMPLER, site, FLAG, str(LONGEST)])
+    on_host(f"touch {FLAG} && setsid --fork {sampler} >{SAMPLES} 2>&1 </dev/null")
     try:
         yield found
     finally:
-        try:
-            said, _ = process.communicate("enough\n", timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise BenchError("The sampler of memory did not end.") from None
-        found.extend(parse_memory(said))
+        found.extend(parse_memory(on_host(f"rm -f {FLAG} && cat {SAMPLES}").decode()))
 
 
 @contextmanager
