@@ -75,11 +75,21 @@ def test_every_host_is_of_a_suite_that_can_be_built() -> None:
     assert {host.suite for host in HOSTS.values()} <= set(SUITES)
 
 
+def machine_of(root: Path, name: str) -> tuple[str, dict[str, Any]]:
+    """The test host that a host of the inventories is on, which is another one's where several sites share it, and its variables."""
+    path = root / f"inventory/host_vars/{name}.yml"
+    variables = yaml.safe_load(path.read_text()) if path.is_file() else {}
+    return str(variables.get("__test_host", name)), variables
+
+
 def test_the_inventory_names_the_addresses_of_the_table(root: Path) -> None:
-    for name, host in HOSTS.items():
-        inventory_name = ".".join([name, *host.domains])
-        variables = yaml.safe_load((root / f"inventory/host_vars/{inventory_name}.yml").read_text())
-        assert variables["ansible_host"] == host.address
+    known = {".".join([name, *host.domains]): host for name, host in HOSTS.items()}
+    named = set()
+    for path in sorted((root / "inventory/host_vars").glob("*.yml")):
+        machine, variables = machine_of(root, path.stem)
+        assert variables["ansible_host"] == known[machine].address, path
+        named.add(machine)
+    assert named == set(known)
 
 
 def test_an_unknown_host_is_refused_and_the_known_ones_are_named() -> None:
@@ -612,7 +622,8 @@ def test_every_scenario_provisions_hosts_of_the_table(root: Path) -> None:
         own = yaml.safe_load(scenario.read_text())
         arguments = own.get("ansible", shared["ansible"])["executor"]["args"]["ansible_playbook"]
         (inventory,) = [word.partition("}/")[2] for word in arguments if word.startswith("--inventory=")]
-        assert inventory_hosts(yaml.safe_load((root / inventory).read_text())) <= set(HOSTS), scenario
+        hosts = inventory_hosts(yaml.safe_load((root / inventory).read_text()))
+        assert {machine_of(root, name)[0] for name in hosts} <= set(HOSTS), scenario
 
 
 def inventory_hosts(groups: dict[str, Any]) -> set[str]:

@@ -60,8 +60,7 @@ HOSTS: Mapping[str, Host] = {
         Host("src13", 51, "trixie"),
         # bench/: a fresh one for each measurement
         Host("bench", 40, "trixie"),
-        # what a cold run costs, and a stranger's applications
-        Host("left13", 56, "trixie"),
+        # molecule/strangers: other people's applications
         Host("str13", 57, "trixie"),
         # workers, jobs, media and maintenance
         Host("back13", 53, "trixie"),
