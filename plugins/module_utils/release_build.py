@@ -12,7 +12,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +100,9 @@ class Build:
     def run(self) -> str:
         """Build, check and migrate; returns the release's id or raises ReleaseError with the release marked failed."""
         judge_room(self.layout)
-        self._prepare()
         try:
             for step in (
+                self._prepare,
                 self._unpack,
                 self._before_build,
                 self._install,
@@ -117,8 +117,9 @@ class Build:
                 self.timings[step.__name__.strip("_")] = round((datetime.datetime.now() - started).total_seconds(), 2)
         except (ReleaseError, OSError, subprocess.SubprocessError, tarfile.TarError) as error:
             self._fail(error)
+            told = str(error) if gate_of(str(error)) else f"The release was refused at the gate 'build': {error}"
             raise ReleaseError(
-                f"{error}\nRelease {self.id} is marked failed and kept in {self.directory}. {self._standing()}"
+                f"{told}\nRelease {self.id} is marked failed and kept in {self.directory}. {self._standing()}"
             ) from error
         set_state(self.directory, READY, timings=self.timings, python=self._python_version())
         return self.id
@@ -147,7 +148,10 @@ class Build:
             # What can be made again makes room for what the services of this host have to write.
             for name in ("venv", "static"):
                 shutil.rmtree(self.directory / name, ignore_errors=True)
-        set_state(self.directory, FAILED, gate=gate_of(str(error)) or "build", reason=str(error)[:4000])
+        # Where not even its directory could be made there is nothing to mark.
+        if self.directory.is_dir():
+            with suppress(OSError):
+                set_state(self.directory, FAILED, gate=gate_of(str(error)) or "build", reason=str(error)[:4000])
 
     def _standing(self) -> str:
         try:

@@ -242,3 +242,30 @@ def test_the_last_line_counts_what_passed_failed_and_was_not_tried(
     monkeypatch.setattr(runner, "STEPS", {name: ("A step", [["sh", "-c", line]]) for name, line in steps.items()})
     assert runner.main() == status
     assert capsys.readouterr().out.strip().splitlines()[-1] == last
+
+
+def test_two_lanes_run_side_by_side_and_tell_only_how_far_they_are(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    runner: Any = load(root, "test")
+    meeting = tmp_path / "met"
+    # Each waits for the other: one after the other they would never end.
+    wait = f"touch {meeting}.$0; timeout 20 sh -c 'until test -e {meeting}.$1; do sleep 0.05; done' $0 $1"
+    steps = {
+        "alone": [["sh", "-c", "echo alone"]],
+        "left": [["sh", "-c", wait, "left", "right"]],
+        "right": [
+            ["sh", "-c", f"echo much; echo default ➜ converge; {wait}; echo the reason; exit 3", "right", "left"]
+        ],
+    }
+    monkeypatch.setattr(runner, "LOGS", root / "build/test/of-a-test")
+    monkeypatch.setattr(runner, "LANES", (("left",), ("right",)))
+    monkeypatch.setattr(runner, "STEPS", {name: ("A step", commands) for name, commands in steps.items()})
+    monkeypatch.setattr(sys, "argv", ["tools/test"])
+    assert runner.main() == 1
+    said = capsys.readouterr().out
+    assert "right | default ➜ converge" in said
+    assert "right | much" not in said
+    assert said.splitlines()[-1] == "steps: 2 passed, 1 failed"
+    assert "the last lines of build/test/of-a-test/right.log" in said
+    assert "the reason" in said

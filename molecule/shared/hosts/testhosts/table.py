@@ -56,18 +56,12 @@ HOSTS: Mapping[str, Host] = {
         Host("app2", 34, "bookworm"),
         # molecule/releases: drills with releases, good and broken ones
         Host("rel13", 55, "trixie"),
-        # sources: strangers' apps from git, PyPI and plain directories
-        Host("src13", 51, "trixie"),
         # bench/: a fresh one for each measurement
         Host("bench", 40, "trixie"),
         # molecule/strangers: other people's applications
         Host("str13", 57, "trixie"),
-        # workers, jobs, media and maintenance
-        Host("back13", 53, "trixie"),
         # molecule/sites: several sites and a preview on one host
         Host("sites13", 54, "trixie"),
-        # migrations: plan, dump, locks
-        Host("mig13", 52, "trixie"),
     )
 }
 
