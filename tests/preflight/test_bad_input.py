@@ -5,7 +5,6 @@ Cases that a single host can show are hosts of one run; cases of the whole inven
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -312,7 +311,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]:
     cases = {case: dict(facts) for case, (facts, *_) in SANDBOX.items()} | GOOD
     for facts in cases.values():
         if "given_facts" in facts:
-            facts["given_facts"] = {"epoch": time.time(), **facts["given_facts"]}
+            facts["given_facts"] = {"epoch": "{{ now(utc=true).timestamp() }}", **facts["given_facts"]}
     return site.judge(site.hosts("sandbox", cases))
 
 
