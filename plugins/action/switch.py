@@ -82,7 +82,7 @@ def prove(proof: dict[str, Any], release: str) -> str:
                     ca_file=proof.get("ca_file") or "",
                     status=int(proof.get("status") or 200),
                     header=("X-Release", release),
-                    patience=float(proof.get("patience") or 10),
+                    patience=float(proof.get("patience") or 5),
                 )
             except VisitError as error:
                 return str(error)

@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.slipway.django.plugins.module_utils.programs import Run
 from ansible_collections.slipway.django.plugins.module_utils.release_records import Layout, ReleaseError
 
-Run = Callable[[Sequence[str]], tuple[int, str]]
 # A worker that dies after a few requests must die here.
 TIMES = 25
 # Seconds for one answer, and for all of them.

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ansible_collections.slipway.django.plugins.module_utils.programs import Run
 from ansible_collections.slipway.django.plugins.module_utils.release_records import Layout, ReleaseError
-
-Run = Callable[[Sequence[str]], tuple[int, str]]
 
 
 def words(command: str | Sequence[str], directory: Path) -> list[str]:

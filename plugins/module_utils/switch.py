@@ -9,12 +9,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.slipway.django.plugins.module_utils.programs import Run, run_command
 from ansible_collections.slipway.django.plugins.module_utils.release_records import (
     FAILED,
     LIVE,
@@ -31,22 +31,6 @@ from ansible_collections.slipway.django.plugins.module_utils.release_records imp
     write_manifest,
 )
 from ansible_collections.slipway.django.plugins.module_utils.release_static import prune_pool
-
-Run = Callable[[Sequence[str]], tuple[int, str]]
-
-
-def run_command(arguments: Sequence[str]) -> tuple[int, str]:
-    """Run a program; returns its status and its output, both streams together."""
-    done = subprocess.run(
-        arguments,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-        timeout=300,
-    )
-    return done.returncode, done.stdout.strip()
 
 
 @dataclasses.dataclass(frozen=True)

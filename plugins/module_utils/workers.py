@@ -11,12 +11,12 @@ from __future__ import annotations
 import configparser
 import dataclasses
 import json
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.slipway.django.plugins.module_utils.programs import Run, run_command
 from ansible_collections.slipway.django.plugins.module_utils.release_records import (
     LIVE,
     Layout,
@@ -24,25 +24,9 @@ from ansible_collections.slipway.django.plugins.module_utils.release_records imp
     read_manifest,
 )
 
-Run = Callable[[Sequence[str]], tuple[int, str]]
-
 # What systemd says of a unit that runs or tries to; one that is deactivating is on its way out already.
 ALIVE = ("active", "activating", "reloading", "failed")
 POLL = 0.1
-
-
-def run_command(arguments: Sequence[str]) -> tuple[int, str]:
-    """Run a program; returns its status and its output, both streams together."""
-    done = subprocess.run(
-        arguments,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-        timeout=900,
-    )
-    return done.returncode, done.stdout.strip()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.slipway.django.plugins.module_utils import release_audit
 from ansible_collections.slipway.django.plugins.module_utils.candidate import TIMES, Candidate, Question
+from ansible_collections.slipway.django.plugins.module_utils.programs import run_command
 from ansible_collections.slipway.django.plugins.module_utils.release_command import run_in_release
 from ansible_collections.slipway.django.plugins.module_utils.release_lock import (
     Busy,
@@ -25,7 +26,7 @@ from ansible_collections.slipway.django.plugins.module_utils.release_records imp
     gate_of,
     read_manifest,
 )
-from ansible_collections.slipway.django.plugins.module_utils.switch import Switch, run_command, summary
+from ansible_collections.slipway.django.plugins.module_utils.switch import Switch, summary
 from ansible_collections.slipway.django.plugins.module_utils.workers import Workers
 
 DOCUMENTATION = """

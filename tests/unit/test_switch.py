@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.slipway.django.plugins.module_utils import release_records
 from ansible_collections.slipway.django.plugins.module_utils.release_records import FAILED, LIVE, READY, RETIRED, Layout
-from ansible_collections.slipway.django.plugins.module_utils.switch import Switch, run_command, summary
+from ansible_collections.slipway.django.plugins.module_utils.switch import Switch, summary
 
 OLD, NEW = "20261122T031500Z-aaaaaaaaaaaa", "20261122T041500Z-bbbbbbbbbbbb"
 LOOKS = {"is-active", "is-enabled", "show", "list-units"}
@@ -488,7 +488,3 @@ def test_failed_releases_do_not_push_out_the_one_to_go_back_to(host: Host) -> No
 
 
 # -- running programs ----------------------------------------------------------------------------------------------------
-
-
-def test_a_command_answers_with_its_status_and_output() -> None:
-    assert run_command(["sh", "-c", "echo out; echo err >&2; exit 3"]) == (3, "out\nerr")

@@ -17,7 +17,6 @@ from ansible_collections.slipway.django.plugins.module_utils.workers import (
     Worker,
     Workers,
     read_background,
-    run_command,
 )
 
 OLD, NEW = "20261122T010000Z-aaaaaaaaaaaa", "20261122T020000Z-bbbbbbbbbbbb"
@@ -402,7 +401,3 @@ def test_the_report_says_when_a_timer_is_off(host: Host) -> None:
     (clean,) = host.workers().report()
     assert clean["next"] == "never: its timer is off"
     assert clean["state"] == "waiting"
-
-
-def test_a_command_answers_with_its_status_and_output() -> None:
-    assert run_command(["sh", "-c", "echo out; echo err >&2; exit 3"]) == (3, "out\nerr")
