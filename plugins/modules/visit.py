@@ -1,10 +1,6 @@
-"""Ansible module around module_utils/visit.py."""
+"""Documentation of the action plugin ``visit``, which runs on the controller alone."""
 
 from __future__ import annotations
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.slipway.django.plugins.module_utils.visit import VisitError, visit_until
 
 DOCUMENTATION = """
 module: visit
@@ -12,6 +8,7 @@ short_description: Ask a site as a visitor would
 description:
   - Makes a GET request to a name at a given address with the certificate verified, which C(ansible.builtin.uri) cannot do
     before DNS points there.
+  - It is made by this controller, whatever host the task is for.
 options:
   url:
     description: What to ask for.
@@ -65,36 +62,3 @@ seconds:
   type: float
   returned: success
 """
-
-
-def main() -> None:
-    """Entry point."""
-    module = AnsibleModule(
-        argument_spec={
-            "url": {"type": "str", "required": True},
-            "address": {"type": "str", "default": ""},
-            "ca_file": {"type": "str", "default": ""},
-            "status": {"type": "int", "default": 200},
-            "header": {"type": "str", "default": ""},
-            "value": {"type": "str", "default": ""},
-            "patience": {"type": "int", "default": 10},
-        },
-        supports_check_mode=True,
-    )
-    wanted = module.params
-    try:
-        answer = visit_until(
-            wanted["url"],
-            address=wanted["address"],
-            ca_file=wanted["ca_file"],
-            status=wanted["status"],
-            header=(wanted["header"], wanted["value"]) if wanted["header"] else None,
-            patience=wanted["patience"],
-        )
-    except VisitError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(changed=False, status=answer.status, headers=answer.headers, seconds=round(answer.seconds, 3))
-
-
-if __name__ == "__main__":
-    main()
