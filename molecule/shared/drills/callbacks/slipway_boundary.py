@@ -25,7 +25,7 @@ author: Slipway founders
 AT_HOME = {
     "ansible.builtin.assert", "ansible.builtin.debug", "ansible.builtin.fail", "ansible.builtin.include_role",
     "ansible.builtin.include_tasks", "ansible.builtin.meta", "ansible.builtin.set_fact",
-    "ansible.builtin.validate_argument_spec", "slipway.django.preflight", "slipway.django.site_plan",
+    "ansible.builtin.validate_argument_spec", "slipway.django.preflight", "slipway.django.visit",
 }  # fmt: skip
 
 
