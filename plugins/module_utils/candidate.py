@@ -22,6 +22,8 @@ from ansible_collections.slipway.django.plugins.module_utils.release_records imp
 TIMES = 25
 # Seconds for one answer, and for all of them.
 ANSWER, ALL = 10.0, 40.0
+# "For now unavailable" (RFC 9110, section 15.6.4) is no verdict yet: a cold connection, or a machine that is busy. Seconds it may last.
+UNAVAILABLE, PATIENCE = 503, 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +114,7 @@ class Candidate:
             for number in range(1, question.times + 1):
                 which = f"GET {question.path}" + (f" (request {number} of {question.times})" if number > 1 else "")
                 try:
-                    status, release, body = self._get(question.path)
+                    status, release, body = self._patiently(question) if number == 1 else self._get(question.path)
                 except (OSError, http.client.HTTPException) as error:
                     return f"{which} got no answer: {type(error).__name__}: {error}"
                 if status != question.status:
@@ -124,6 +126,15 @@ class Candidate:
                 if time.monotonic() > deadline:
                     return f"{which} came after {ALL:.0f} seconds of asking: it is too slow to serve."
         return ""
+
+    def _patiently(self, question: Question) -> tuple[int, str, str]:
+        """Its answer, asked for again while it is unavailable for now."""
+        patience = time.monotonic() + PATIENCE
+        while True:
+            answer = self._get(question.path)
+            if answer[0] != UNAVAILABLE or question.status == UNAVAILABLE or time.monotonic() > patience:
+                return answer
+            time.sleep(0.5)
 
     def _get(self, path: str) -> tuple[int, str, str]:
         connection = _UnixConnection(self.domain, self.socket, ANSWER)

@@ -121,6 +121,26 @@ def test_a_bad_answer_refuses_it(bench: Bench, give: Callable[[int], Answer], wh
     assert bench.stopped()
 
 
+def test_one_that_is_unavailable_at_first_is_asked_again(bench: Bench) -> None:
+    bench.give = lambda number: (503, NEW, "the cache is slow") if number < 3 else (200, NEW, "ready")
+    bench.judge()
+    assert len(bench.asked) == 5
+
+
+def test_one_that_stays_unavailable_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidate, "PATIENCE", 0.2)
+    bench.give = lambda number: (503, NEW, "no cache")
+    with pytest.raises(ReleaseError, match="GET /readyz answered 503 instead of 200: no cache"):
+        bench.judge()
+
+
+def test_one_that_becomes_unavailable_is_refused_at_once(bench: Bench) -> None:
+    bench.give = lambda number: (200, NEW, "ready") if number == 1 else (503, NEW, "gone")
+    with pytest.raises(ReleaseError, match=r"\(request 2 of 3\) answered 503"):
+        bench.judge()
+    assert len(bench.asked) == 2
+
+
 def test_an_answer_that_does_not_come_refuses_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(candidate, "ANSWER", 0.2)
     wait = threading.Event()
