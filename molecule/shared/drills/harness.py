@@ -155,6 +155,8 @@ class Site:
         program = Path(sys.executable).with_name("ansible-playbook")
         given = {
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            # Molecule asks for colours, which stand between the words that are looked for.
+            "ANSIBLE_FORCE_COLOR": "false",
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
             **(environment or {}),

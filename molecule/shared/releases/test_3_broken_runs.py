@@ -151,7 +151,8 @@ def test_a_host_that_reboots_in_the_middle_comes_back_with_the_old_release(
 ) -> None:
     before = site.get().release
     known = set(site.releases())
-    run = site.start_deploy(new_source())
+    # Long enough for a reboot to come in the middle of it.
+    run = site.start_deploy(new_source(), "-e", '{"site_hooks": {"after_build": ["sleep 120"]}}')
     site.wait_until(lambda: bool(set(site.releases()) - known), "a release is being built")
     site.reboot()
     answer, _ = site.answers_within(30)
