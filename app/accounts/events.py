@@ -7,7 +7,7 @@ from django.contrib.auth.signals import user_login_failed
 from django.dispatch import receiver
 from django.http import HttpRequest
 
-from tokens.throttles import client_address
+from slipway_jwt.throttles import client_address
 
 logger = logging.getLogger("slipway.security")
 

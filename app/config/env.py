@@ -10,8 +10,10 @@ Every mistake raises `ImproperlyConfigured` with the variable's name, what is wr
 ever holds a secret's value.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -67,6 +69,21 @@ class Environment:
             raise ImproperlyConfigured(f"{name} is {value!r}. Set it to one of {', '.join(among)}.")
         return value
 
+    def json_object(self, name: str) -> dict[str, Any]:
+        """A JSON object, empty when the variable is absent or empty."""
+        text = self.text(name, "{}")
+        try:
+            value = json.loads(text)
+            # Python reads NaN and infinity, which no token can say.
+            json.dumps(value, allow_nan=False)
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, dict):
+            raise ImproperlyConfigured(
+                f'{name} is {text!r}, which is no JSON object. Write it like {{"name": "value"}}.'
+            )
+        return value
+
     def path(self, name: str) -> Path | None:
         """An absolute path, or None when the variable is absent."""
         value = self.text(name, "")
@@ -78,19 +95,24 @@ class Environment:
 
     def optional_secret(self, name: str) -> str | None:
         """A secret, or None when none of its three places exists. One that exists but is empty is an error."""
-        if (value := self._variables.get(name)) is not None:
-            place = f"The environment variable {name}"
-        elif file := self._variables.get(f"{name}_FILE"):
-            place = f"The file {file}, named by {name}_FILE,"
-            value = self._read(Path(file), name)
-        elif (credential := self._credential(name)) is not None:
-            place = f"The credential {credential}"
-            value = self._read(credential, name)
-        else:
-            return None
-        if not (value := value.strip()):
+        place, value = self._found(name)
+        if value is not None and not value:
             raise ImproperlyConfigured(f"{place} is empty. Put the value of {name} there, or remove it.")
         return value
+
+    def secret_words(self, name: str) -> list[str]:
+        """Secrets of one kind, between blanks or line breaks. There may be none: a place that is empty is no error."""
+        return (self._found(name)[1] or "").split()
+
+    def _found(self, name: str) -> tuple[str, str | None]:
+        """Where a secret was found, as the beginning of a sentence, and its value; None when it is nowhere."""
+        if (value := self._variables.get(name)) is not None:
+            return f"The environment variable {name}", value.strip()
+        if file := self._variables.get(f"{name}_FILE"):
+            return f"The file {file}, named by {name}_FILE,", self._read(Path(file), name).strip()
+        if (credential := self._credential(name)) is not None:
+            return f"The credential {credential}", self._read(credential, name).strip()
+        return "", None
 
     def secret(self, name: str) -> str:
         """A secret that must be there."""

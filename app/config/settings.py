@@ -1,7 +1,8 @@
 """Every setting of the project. Values come from the environment or from credentials: see `config.env`.
 
 README.md lists the variables. What would be unsafe in production is not refused here but by the system checks in
-`config.checks` and `tokens.checks`, so that `manage.py check --deploy` stops a release and names all of it at once.
+`config.checks` and `slipway_jwt.checks`, so that `manage.py check --deploy` stops a release and names all of it at
+once.
 """
 
 import os
@@ -13,7 +14,7 @@ from zoneinfo import available_timezones
 
 from django.core.exceptions import ImproperlyConfigured
 
-from config import connections
+from config import connections, hashers
 from config.env import Environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -29,6 +30,8 @@ WSGI_APPLICATION = "config.wsgi.application"
 
 # --- Secrets ------------------------------------------------------------------------------------------------
 SECRET_KEY = env.secret("SECRET_KEY")
+# Keys of before, one a line: what they have signed is good until they are gone from here.
+SECRET_KEY_FALLBACKS = env.secret_words("SECRET_KEY_FALLBACKS")
 
 # A build collects static files with neither a database nor the right to sign tokens. What it lacks is listed here:
 # `config.wsgi` refuses to serve and `manage.py check` fails while the list is not empty.
@@ -43,8 +46,10 @@ def _needed_to_serve(name: str) -> str | None:
     return value
 
 
-# The stand-in keeps SimpleJWT from falling back to SECRET_KEY. Nobody knows it, and it dies with this process.
-JWT_SIGNING_KEY = _needed_to_serve("JWT_SIGNING_KEY") or secrets.token_urlsafe(64)
+# A set of keys, which can be rotated, or the simple form: one secret. The stand-in keeps SimpleJWT from falling back to
+# SECRET_KEY. Nobody knows it, and it dies with this process.
+JWT_KEYS = env.optional_secret("JWT_KEYS") or ""
+JWT_SIGNING_KEY = (None if JWT_KEYS else _needed_to_serve("JWT_SIGNING_KEY")) or secrets.token_urlsafe(64)
 
 # --- Hosts and HTTPS ----------------------------------------------------------------------------------------
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS")
@@ -61,7 +66,8 @@ SESSION_COOKIE_SECURE = not DEBUG
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SECURE = not DEBUG
-CSRF_COOKIE_HTTPONLY = True
+# Pages that keep their tokens in cookies read this one and repeat it in X-CSRFToken. It opens nothing by itself.
+CSRF_COOKIE_HTTPONLY = False
 CSRF_COOKIE_SAMESITE = "Strict"
 
 # --- Database and cache -------------------------------------------------------------------------------------
@@ -82,7 +88,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = [
     "config",
     "accounts",
-    "tokens",
+    "slipway_jwt",
     "health",
     "hello",
     "docs",
@@ -97,9 +103,12 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
 ]
+# Where there is no web server in front, on a PaaS, the application serves its static files itself.
+SERVE_STATIC = env.boolean("SERVE_STATIC", False)
 MIDDLEWARE = [
     "config.middleware.RequestLog",
     "django.middleware.security.SecurityMiddleware",
+    *(["whitenoise.middleware.WhiteNoiseMiddleware"] if SERVE_STATIC else []),
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -123,6 +132,10 @@ TEMPLATES = [
 
 # --- People -------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["slipway_jwt.passwords.PasswordBackend"]
+# The first hashes; the others only check what they have hashed, which is hashed anew when its owner signs in.
+PASSWORD_HASHERS = hashers.preferring(env.choice("PASSWORD_HASHER", "PBKDF2", among=hashers.NAMES))
+PASSWORD_HASHER_MEMORY = env.integer("PASSWORD_HASHER_MEMORY", 100, minimum=8, maximum=4096)
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -153,19 +166,27 @@ STORAGES = {
 
 # --- The API ------------------------------------------------------------------------------------------------
 REST_FRAMEWORK: dict[str, Any] = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["tokens.authentication.BearerAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "slipway_jwt.authentication.BearerAuthentication",
+        "slipway_jwt.authentication.CookieAuthentication",
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_PARSER_CLASSES": ["config.parsers.BoundedJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["slipway_jwt.parsers.BoundedJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "config.problems.exception_handler",
+    "EXCEPTION_HANDLER": "slipway_jwt.problems.exception_handler",
     # The last address in X-Forwarded-For is the one that the proxy itself saw. In development there is no proxy.
     "NUM_PROXIES": 0 if DEBUG else 1,
 }
+JWT_ALGORITHM = env.text("JWT_ALGORITHM", "")
 SIMPLE_JWT: dict[str, Any] = {
     "SIGNING_KEY": JWT_SIGNING_KEY,
-    "ALGORITHM": "HS256",
+    "ALGORITHM": "HS256" if JWT_KEYS else JWT_ALGORITHM or "HS256",
+    "ISSUER": env.text("JWT_ISSUER", "") or None,
+    "AUDIENCE": env.words("JWT_AUDIENCE") or None,
+    # RFC 7519, section 4.1.2: whom a token speaks of.
+    "USER_ID_CLAIM": "sub",
     "ACCESS_TOKEN_LIFETIME": timedelta(
         seconds=env.integer("ACCESS_TOKEN_LIFETIME", 300, minimum=1, maximum=31_536_000)
     ),
@@ -173,11 +194,19 @@ SIMPLE_JWT: dict[str, Any] = {
         seconds=env.integer("REFRESH_TOKEN_LIFETIME", 86_400, minimum=1, maximum=31_536_000)
     ),
     # Seconds by which the clocks of two hosts may differ.
-    "LEEWAY": 10,
-    "ROTATE_REFRESH_TOKENS": True,
-    "BLACKLIST_AFTER_ROTATION": True,
-    "UPDATE_LAST_LOGIN": True,
-    "AUTH_TOKEN_CLASSES": ("tokens.tokens.AccessToken",),
+    "LEEWAY": env.integer("JWT_LEEWAY", 10, minimum=0, maximum=3600),
+    "AUTH_TOKEN_CLASSES": ("slipway_jwt.tokens.AccessToken",),
+}
+# What SimpleJWT has no words for: see slipway_jwt/README.md.
+SLIPWAY_JWT: dict[str, Any] = {
+    "KEYS": JWT_KEYS,
+    "ALGORITHM": JWT_ALGORITHM,
+    "CLAIMS": env.json_object("JWT_CLAIMS"),
+    "REQUIRED_CLAIMS": tuple(env.words("JWT_REQUIRED_CLAIMS")),
+    "CLAIMS_HOOK": env.text("JWT_CLAIMS_HOOK", ""),
+    "PUBLIC_MAX_AGE": env.integer("JWT_PUBLIC_MAX_AGE", 300, minimum=0, maximum=86_400),
+    "STATELESS": env.boolean("JWT_STATELESS", False),
+    "REQUEST_ID": "config.problems.current_request_id",
 }
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Slipway API",

@@ -5,10 +5,17 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
+from slipway_jwt.admin_login import throttled_login
+from slipway_jwt.views import PasswordView
+
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("api/token/", include("tokens.urls")),
+    path("api/token/", include("slipway_jwt.urls")),
+    path("api/password/", PasswordView.as_view(), name="password"),
+    path("api/documents/", include("slipway_jwt.document_urls")),
     path("api/", include("docs.urls")),
+    path(".well-known/", include("slipway_jwt.published_urls")),
     path("hello/", include("hello.urls")),
+    path("admin/login/", throttled_login),
     path("admin/", admin.site.urls),
     path("", include("health.urls")),
 ]

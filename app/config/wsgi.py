@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from typing import Any
 
 from django.conf import settings
@@ -21,6 +22,8 @@ if settings.MISSING_SETTINGS:
 PLAIN_CONTENT_TYPE = re.compile(r"(?:(?!\*=)[\t\x20-\x7e])*")
 
 _django = get_wsgi_application()
+# A server whose keys cannot be used does not start, instead of answering every sign-in with a 500.
+import_module("slipway_jwt.conf").current()
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -1,6 +1,8 @@
 """What most tests need."""
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +10,14 @@ import pytest
 from django.core.cache import cache
 from django.db import connection
 from django.test import Client
+from playwright.sync_api import Browser, sync_playwright
 
+from slipway_jwt import services, throttles
 from tests.environment import DIRECTORY, STATIC_ROOT
 
 APP = Path(__file__).resolve().parent.parent
 PASSWORD = "correct horse battery staple"
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 # Nginx sends these with every request.
 PROXY_HEADERS = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.7", "Host": "app.test"}
 
@@ -74,6 +79,7 @@ def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
 def _quick_passwords_and_empty_cache(settings: Any) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     cache.clear()
+    throttles.store.forget()
 
 
 @pytest.fixture
@@ -87,6 +93,12 @@ def ada(db: None, django_user_model: Any) -> Any:
     return django_user_model.objects.create_user("ada", "ada@example.org", PASSWORD)
 
 
+@pytest.fixture
+def sid(ada: Any) -> str:
+    """A session of hers that lives."""
+    return str(services.begin(user=ada, visitor=services.Visitor()).session.pk)
+
+
 @pytest.fixture(scope="session")
 def collected() -> Path:
     """The static files as a release collects them."""
@@ -94,3 +106,15 @@ def collected() -> Path:
 
     call_command("collectstatic", interactive=False, verbosity=0)
     return STATIC_ROOT
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium. Its sandbox wants a user other than root, which a build machine may not have."""
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        # Playwright keeps an event loop in this thread, which Django would take for asynchronous code.
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        sandbox = [] if os.geteuid() else ["--no-sandbox"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=sandbox)
+        yield browser
+        browser.close()

@@ -9,8 +9,8 @@ import jwt
 import pytest
 from django.conf import settings
 
+from slipway_jwt.tokens import AccessToken, RefreshToken
 from tests.conftest import Api, assert_problem, content
-from tokens.tokens import AccessToken, RefreshToken
 
 HOUR = 3600
 
@@ -23,7 +23,7 @@ def forge(kind: str = "access", key: str | None = None, algorithm: str = "HS256"
         "exp": now + HOUR,
         "iat": now,
         "jti": "0123456789abcdef0123456789abcdef",
-        "user_id": "1",
+        "sub": "1",
         **changes,
     }
     kept = {name: value for name, value in claims.items() if value is not None}
@@ -49,8 +49,8 @@ def refused_everywhere(api: Api, token: str) -> None:
     assert_problem(api.post("/api/token/blacklist/", {"refresh": token}), 401)
 
 
-def test_the_forger_of_these_tests_can_forge(api: Api, ada: Any) -> None:
-    assert api.hello(forge(user_id=str(ada.pk))).status_code == 200
+def test_the_forger_of_these_tests_can_forge(api: Api, ada: Any, sid: str) -> None:
+    assert api.hello(forge(sub=str(ada.pk), sid=sid)).status_code == 200
 
 
 BEYOND = 10**30
@@ -59,7 +59,8 @@ ODD: dict[str, list[Any]] = {
     "iat": [None, "now", [], {}, True, -1, 1e300, BEYOND],
     "nbf": ["later", BEYOND, int(time.time()) + HOUR],
     "jti": [None, "", 7, [], {}, "a\u0000b", "x" * 10_000, "'; DROP TABLE users; --"],
-    "user_id": [None, "", 1, [], {}, True, "ada", "1\u0000", "-1", "1.0", str(BEYOND), "9" * 5000],
+    "sub": [None, "", 1, [], {}, True, "ada", "1\u0000", "-1", "1.0", str(BEYOND), "9" * 5000],
+    "auth_time": ["long ago", -1, 1.5, BEYOND, True, []],
     "token_type": [None, "", 7, [], {}, "refresh ", "sliding"],
 }
 CLAIMS = [(claim, value) for claim, values in ODD.items() for value in values]
@@ -69,12 +70,12 @@ CLAIMS = [(claim, value) for claim, values in ODD.items() for value in values]
     ("claim", "value"), CLAIMS, ids=lambda value: str(value)[:20].encode("unicode_escape").decode()
 )
 @pytest.mark.parametrize("kind", ["access", "refresh"])
-def test_an_odd_claim_is_refused(api: Api, ada: Any, kind: str, claim: str, value: Any) -> None:
-    refused_everywhere(api, forge(**{"kind": kind, "user_id": str(ada.pk), claim: value}))
+def test_an_odd_claim_is_refused(api: Api, ada: Any, sid: str, kind: str, claim: str, value: Any) -> None:
+    refused_everywhere(api, forge(**{"kind": kind, "sub": str(ada.pk), "sid": sid, claim: value}))
 
 
 def test_infinity_is_no_time(api: Api, ada: Any) -> None:
-    header, payload = encode({"alg": "HS256"}), encode('{"token_type":"access","jti":"a","user_id":"1","exp":1e999}')
+    header, payload = encode({"alg": "HS256"}), encode('{"token_type":"access","jti":"a","sub":"1","exp":1e999}')
     signature = jwt.get_algorithm_by_name("HS256").sign(
         f"{header}.{payload}".encode(), settings.JWT_SIGNING_KEY.encode()
     )
@@ -111,7 +112,7 @@ DEEP = "[" * 3000 + "]" * 3000
     ids=lambda header: str(header)[:40].encode("unicode_escape").decode(),
 )
 def test_an_odd_header_is_refused(api: Api, ada: Any, header: Any) -> None:
-    payload = encode({"token_type": "access", "exp": int(time.time()) + HOUR, "jti": "a", "user_id": str(ada.pk)})
+    payload = encode({"token_type": "access", "exp": int(time.time()) + HOUR, "jti": "a", "sub": str(ada.pk)})
     refused_everywhere(api, f"{encode(header)}.{payload}.{encode('signature')}")
     refused_everywhere(api, f"{encode(header)}.{payload}.")
 
@@ -140,16 +141,16 @@ def test_what_is_no_token_is_refused(api: Api, db: None, token: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["access", "refresh"])
-def test_another_key_opens_nothing(api: Api, ada: Any, kind: str) -> None:
-    refused_everywhere(api, forge(kind, key="another key of sufficient length " * 3, user_id=str(ada.pk)))
+def test_another_key_opens_nothing(api: Api, ada: Any, sid: str, kind: str) -> None:
+    refused_everywhere(api, forge(kind, key="another key of sufficient length " * 3, sub=str(ada.pk), sid=sid))
 
 
-def test_the_secret_key_signs_no_token(api: Api, ada: Any) -> None:
-    refused_everywhere(api, forge(key=settings.SECRET_KEY, user_id=str(ada.pk)))
+def test_the_secret_key_signs_no_token(api: Api, ada: Any, sid: str) -> None:
+    refused_everywhere(api, forge(key=settings.SECRET_KEY, sub=str(ada.pk), sid=sid))
 
 
-def test_an_empty_key_signs_no_token(api: Api, ada: Any) -> None:
-    refused_everywhere(api, forge(key="\0", user_id=str(ada.pk)))
+def test_an_empty_key_signs_no_token(api: Api, ada: Any, sid: str) -> None:
+    refused_everywhere(api, forge(key="\0", sub=str(ada.pk), sid=sid))
 
 
 @pytest.mark.parametrize("part", [0, 1, 2])
@@ -161,12 +162,14 @@ def test_a_token_with_one_part_changed_is_refused(api: Api, ada: Any, part: int)
     refused_everywhere(api, ".".join(parts))
 
 
-def test_clocks_may_differ_by_ten_seconds(api: Api, ada: Any) -> None:
+def test_clocks_may_differ_by_ten_seconds(api: Api, ada: Any, sid: str) -> None:
     now, user = int(time.time()), str(ada.pk)
-    assert api.hello(forge(user_id=user, exp=now - 5)).status_code == 200
-    assert api.hello(forge(user_id=user, iat=now + 5)).status_code == 200
-    assert_problem(api.hello(forge(user_id=user, exp=now - 15)), 401)
-    assert_problem(api.hello(forge(user_id=user, iat=now + 30)), 401)
+    assert api.hello(forge(sub=user, sid=sid, exp=now - 5)).status_code == 200
+    assert api.hello(forge(sub=user, sid=sid, iat=now + 5)).status_code == 200
+    assert_problem(api.hello(forge(sub=user, sid=sid, exp=now - 15)), 401)
+    assert_problem(api.hello(forge(sub=user, sid=sid, iat=now + 30)), 401)
+    assert api.hello(forge(sub=user, sid=sid, nbf=now + 5)).status_code == 200
+    assert_problem(api.hello(forge(sub=user, sid=sid, nbf=now + 30)), 401)
 
 
 def test_a_refresh_token_opens_no_door(api: Api, ada: Any) -> None:
@@ -181,8 +184,8 @@ def test_an_odd_authorization_header_is_refused(api: Api, db: None, header: str)
 
 
 def test_our_own_tokens_pass_their_own_checks(ada: Any) -> None:
-    assert AccessToken(str(AccessToken.for_user(ada)))["user_id"] == str(ada.pk)
-    assert RefreshToken(str(RefreshToken.for_user(ada)))["user_id"] == str(ada.pk)
+    assert AccessToken(str(AccessToken.for_user(ada)))["sub"] == str(ada.pk)
+    assert RefreshToken(str(RefreshToken.for_user(ada)))["sub"] == str(ada.pk)
 
 
 def test_the_greeting_names_user_and_times(api: Api, ada: Any) -> None:

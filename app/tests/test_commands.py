@@ -49,7 +49,14 @@ def test_production_passes_every_check_without_touching_database_or_cache() -> N
 def test_all_that_is_unsafe_is_named_at_once() -> None:
     result = python(*DEPLOY, DEBUG="1", ALLOWED_HOSTS=None, CACHE_URL=None, ACCESS_TOKEN_LIFETIME="90000")
     assert result.returncode == 1
-    for check in ("slipway.E002", "slipway.E004", "slipway.E006", "tokens.E004", "tokens.W005", "HINT: Set DEBUG=0"):
+    for check in (
+        "slipway.E002",
+        "slipway.E004",
+        "slipway.E006",
+        "slipway_jwt.E004",
+        "slipway_jwt.W005",
+        "HINT: Set DEBUG=0",
+    ):
         assert check in result.stderr
 
 

@@ -94,6 +94,13 @@ class TestSecrets:
         with pytest.raises(ImproperlyConfigured, match=r"is empty. Put the value of KEY there"):
             Environment({place: value}).optional_secret("KEY")
 
+    def test_of_several_there_may_be_none(self, tmp_path: Path) -> None:
+        (tmp_path / "KEYS").write_text("")
+        assert Environment({"CREDENTIALS_DIRECTORY": str(tmp_path)}).secret_words("KEYS") == []
+        (tmp_path / "KEYS").write_text("one\ntwo\n")
+        assert Environment({"CREDENTIALS_DIRECTORY": str(tmp_path)}).secret_words("KEYS") == ["one", "two"]
+        assert Environment({}).secret_words("KEYS") == []
+
     def test_a_file_that_is_not_there_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(ImproperlyConfigured, match=f"KEY cannot be read from {tmp_path}/gone: No such file"):
             Environment({"KEY_FILE": str(tmp_path / "gone")}).secret("KEY")

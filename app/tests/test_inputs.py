@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from config.parsers import BODY_LIMIT, DEPTH_LIMIT
 from config.wsgi import application
+from slipway_jwt.parsers import BODY_LIMIT, DEPTH_LIMIT
 from tests.conftest import Api, assert_problem
 from tests.test_tokens import TOKEN_PATHS
 

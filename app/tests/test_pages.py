@@ -92,14 +92,22 @@ def test_the_schema_names_every_endpoint_of_the_api(api: Api) -> None:
         "/api/token/refresh/",
         "/api/token/verify/",
         "/api/token/blacklist/",
+        "/api/token/sessions/",
+        "/api/token/sessions/{session}/",
+        "/api/password/",
+        "/api/documents/",
+        "/api/documents/verify/",
+        "/.well-known/jwks.json",
+        "/.well-known/openid-configuration",
         "/hello/",
     }
 
 
-def test_the_schema_asks_for_a_bearer_token_where_one_is_needed(api: Api) -> None:
+def test_the_schema_asks_for_a_token_where_one_is_needed(api: Api) -> None:
     document = schema(api)
     assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
-    assert document["paths"]["/hello/"]["get"]["security"] == [{"bearer": []}]
+    assert document["components"]["securitySchemes"]["cookie"]["name"] == "__Host-slipway-access"
+    assert document["paths"]["/hello/"]["get"]["security"] == [{"bearer": []}, {"cookie": []}]
     assert "security" not in document["paths"]["/api/token/"]["post"]
 
 
@@ -108,6 +116,15 @@ def test_the_schema_describes_refusals(api: Api) -> None:
     assert responses.keys() == {"200", "400", "401", "413", "415", "429", "default"}
     reference = {"$ref": "#/components/schemas/Problem"}
     assert responses["401"]["content"] == {"application/problem+json": {"schema": reference}}
+
+
+def test_the_schema_says_what_a_body_may_be(api: Api) -> None:
+    paths = schema(api)["paths"]
+    for path in ("/api/token/", "/api/documents/", "/api/documents/verify/"):
+        said = paths[path]["post"]["responses"]
+        assert "20 levels" in said["400"]["description"]
+        assert "256 KiB" in said["413"]["description"]
+    assert "401" not in paths["/.well-known/jwks.json"]["get"]["responses"]
 
 
 def test_a_problem_has_the_members_that_the_schema_promises(api: Api, db: None) -> None:
@@ -156,7 +173,7 @@ def test_a_database_that_fails_is_a_503_to_come_back_to(api: Api, ada: Any, monk
     def fail(**kwargs: Any) -> None:
         raise OperationalError("the connection is closed")
 
-    monkeypatch.setattr("tokens.services.active_user", fail)
+    monkeypatch.setattr("slipway_jwt.services.user_of", fail)
     response = api.hello(access)
     assert_problem(response, 503, "unavailable")
     assert response["Retry-After"] == "5"
@@ -177,9 +194,10 @@ def test_django_keeps_its_own_safe_headers(api: Api, header: str) -> None:
 
 def test_cookies_of_the_admin_are_safe(api: Api, admin_user: Any, collected: Path) -> None:
     cookies = api.client.post("/admin/login/", {"username": "admin", "password": "password"}).cookies
-    for name, same_site in (("sessionid", "Lax"), ("csrftoken", "Strict")):
+    # A page of ours reads the csrftoken, to repeat it in a header.
+    for name, hidden, same_site in (("sessionid", True, "Lax"), ("csrftoken", "", "Strict")):
         cookie = cookies[name]
-        assert (cookie["secure"], cookie["httponly"], cookie["samesite"]) == (True, True, same_site)
+        assert (cookie["secure"], cookie["httponly"], cookie["samesite"]) == (True, hidden, same_site)
 
 
 def test_a_form_of_the_admin_needs_its_token(admin_user: Any, collected: Path) -> None:

@@ -8,9 +8,9 @@ from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 from pytest_django.live_server_helper import LiveServer
 
-from tokens import views
-from tokens.management.commands import probe_tokens
-from tokens.management.commands.probe_tokens import PREFIX
+from slipway_jwt import views
+from slipway_jwt.management.commands import probe_tokens
+from slipway_jwt.management.commands.probe_tokens import PREFIX
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -64,6 +64,15 @@ def test_what_a_killed_probe_left_is_removed_and_nobody_else() -> None:
     people.create_user(f"{PREFIX}collector", password=None)
     probe()
     assert [user.get_username() for user in people.all()] == [f"{PREFIX}collector"]
+
+
+@pytest.mark.usefixtures("reached")
+def test_probes_of_two_app_hosts_at_the_same_time_leave_each_other_alone() -> None:
+    """They share the database: the user of the other must outlive this one's tidying up."""
+    other = probe_tokens.throw_away_name()
+    get_user_model()._default_manager.create_user(other, password=None)
+    probe()
+    assert [user.get_username() for user in get_user_model()._default_manager.all()] == [other]
 
 
 def test_a_socket_that_nobody_listens_on_fails() -> None:

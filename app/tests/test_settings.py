@@ -68,6 +68,42 @@ def test_the_signing_key_never_falls_back_to_the_secret_key(read: Any) -> None:
     assert len({first, second, ENVIRONMENT["SECRET_KEY"]}) == 3
 
 
+def test_a_set_of_keys_takes_the_place_of_the_one_secret(read: Any) -> None:
+    found = read(JWT_SIGNING_KEY=None, JWT_KEYS=" {} ")
+    assert found["MISSING_SETTINGS"] == []
+    assert found["SLIPWAY_JWT"]["KEYS"] == "{}"
+    assert read(JWT_KEYS="{}")["SIMPLE_JWT"]["SIGNING_KEY"] != ENVIRONMENT["JWT_SIGNING_KEY"]
+
+
+def test_a_set_of_keys_may_be_a_credential(read: Any, tmp_path: Any) -> None:
+    (tmp_path / "JWT_KEYS").write_text("{}\n")
+    assert read(CREDENTIALS_DIRECTORY=str(tmp_path))["SLIPWAY_JWT"]["KEYS"] == "{}"
+
+
+def test_what_tokens_say_comes_from_the_environment(read: Any) -> None:
+    found = read(
+        JWT_ALGORITHM="HS512",
+        JWT_ISSUER="https://app.test",
+        JWT_AUDIENCE="https://app.test, https://partner.test",
+        JWT_LEEWAY="3",
+        JWT_CLAIMS='{"region": "eu"}',
+        JWT_REQUIRED_CLAIMS="region,nbf",
+        JWT_CLAIMS_HOOK="project.claims",
+        JWT_PUBLIC_MAX_AGE="60",
+        JWT_STATELESS="1",
+    )
+    simple, ours = found["SIMPLE_JWT"], found["SLIPWAY_JWT"]
+    assert (simple["ALGORITHM"], simple["ISSUER"], simple["LEEWAY"]) == ("HS512", "https://app.test", 3)
+    assert simple["AUDIENCE"] == ["https://app.test", "https://partner.test"]
+    assert (ours["CLAIMS"], ours["REQUIRED_CLAIMS"]) == ({"region": "eu"}, ("region", "nbf"))
+    assert (ours["CLAIMS_HOOK"], ours["PUBLIC_MAX_AGE"], ours["STATELESS"]) == ("project.claims", 60, True)
+
+
+def test_without_any_of_it_tokens_are_as_before(read: Any) -> None:
+    simple = read()["SIMPLE_JWT"]
+    assert (simple["ALGORITHM"], simple["ISSUER"], simple["AUDIENCE"], simple["LEEWAY"]) == ("HS256", None, None, 10)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
@@ -76,7 +112,16 @@ def test_the_signing_key_never_falls_back_to_the_secret_key(read: Any) -> None:
         ("REFRESH_TOKEN_LIFETIME", "0", "REFRESH_TOKEN_LIFETIME is 0"),
         ("CONN_MAX_AGE", "-1", "CONN_MAX_AGE is -1"),
         ("TIME_ZONE", "Mars/Base", "TIME_ZONE is 'Mars/Base'"),
+        ("PASSWORD_HASHER", "md5", "PASSWORD_HASHER is 'MD5'. Set it to one of PBKDF2, SCRYPT, ARGON2"),
+        ("PASSWORD_HASHER_MEMORY", "4", "PASSWORD_HASHER_MEMORY is 4"),
         ("LOG_LEVEL", "chatty", "LOG_LEVEL is 'CHATTY'"),
+        ("JWT_LEEWAY", "-1", "JWT_LEEWAY is -1"),
+        ("JWT_PUBLIC_MAX_AGE", "soon", "JWT_PUBLIC_MAX_AGE is 'soon'"),
+        ("JWT_CLAIMS", "[]", "JWT_CLAIMS is '[]', which is no JSON object"),
+        ("JWT_CLAIMS", "{", "JWT_CLAIMS is '{', which is no JSON object"),
+        ("JWT_CLAIMS", '{"a": NaN}', "which is no JSON object"),
+        ("JWT_CLAIMS", "[" * 5000, "which is no JSON object"),
+        ("JWT_KEYS", "", "JWT_KEYS is empty"),
         ("STATIC_ROOT", "static", "STATIC_ROOT is 'static'"),
         ("SECRET_KEY", "", "SECRET_KEY is empty"),
         ("JWT_SIGNING_KEY", "", "JWT_SIGNING_KEY is empty"),
@@ -91,6 +136,13 @@ def test_a_wrong_value_is_refused_by_name(read: Any, name: str, value: str, mess
     with pytest.raises(ImproperlyConfigured) as caught:
         read(**{name: value})
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "first"), [(None, "PBKDF2"), ("scrypt", "Scrypt"), ("argon2", "Argon2")])
+def test_the_chosen_hasher_comes_first_and_the_others_stay(read: Any, name: str | None, first: str) -> None:
+    found = read(PASSWORD_HASHER=name)["PASSWORD_HASHERS"]
+    assert first in found[0]
+    assert len(found) == len(set(found)) == 3
 
 
 def test_a_refused_database_url_does_not_tell_its_password(read: Any) -> None:

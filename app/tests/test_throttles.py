@@ -1,15 +1,17 @@
 """Passwords cannot be guessed by trying, and nobody who signs in properly is slowed down."""
 
 import re
+import time
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.core.cache import cache
 from redis.exceptions import ConnectionError as CacheDown
 from rest_framework.exceptions import Throttled
 
+from slipway_jwt.throttles import ACCOUNT, ADDRESS, PAIR, PAUSE, LoginAttempt, network_of
 from tests.conftest import PASSWORD, Api, assert_problem
-from tokens.throttles import ACCOUNT, ADDRESS, PAIR, LoginAttempt, network_of
 
 WRONG = {"username": "ada", "password": "wrong"}
 
@@ -104,16 +106,93 @@ def test_parallel_attempts_are_counted_before_the_password_is_looked_at(db: None
     LoginAttempt(account="ada", address="192.0.2.7").begin()
 
 
-@pytest.mark.parametrize("method", ["add", "incr", "decr"])
-def test_a_cache_that_is_down_locks_nobody_out(
-    api: Api, ada: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, method: str
-) -> None:
-    def down(*args: Any, **kwargs: Any) -> None:
-        raise CacheDown
+class TestACacheThatIsDown:
+    """It opens no door and closes none: each process counts for itself until the cache is back, and says so."""
 
-    monkeypatch.setattr(cache, method, down)
-    api.sign_in()
-    assert "cannot be" in caplog.text
+    @pytest.fixture(params=["add", "incr", "decr", "get"])
+    def down(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+        def fail(*args: Any, **kwargs: Any) -> None:
+            raise CacheDown
+
+        monkeypatch.setattr(cache, request.param, fail)
+        return str(request.param)
+
+    def test_nobody_is_locked_out(self, api: Api, ada: Any, down: str) -> None:
+        for _ in range(ADDRESS.failures + 5):
+            api.sign_in()
+
+    def test_nobody_tries_for_ever(self, api: Api, ada: Any, down: str) -> None:
+        fail(api, PAIR.failures)
+        assert_problem(api.post("/api/token/", WRONG), 429, "throttled")
+
+    def test_the_log_tells_it_and_the_cache_is_left_alone_for_a_while(
+        self, api: Api, ada: Any, down: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for _ in range(3):
+            api.sign_in()
+        told = [record for record in caplog.records if getattr(record, "event", "") == "throttle_degraded"]
+        assert [record.levelname for record in told] == ["ERROR"]
+
+    def test_it_is_asked_again_once_the_pause_is_over(
+        self, api: Api, ada: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = time.monotonic()
+        with monkeypatch.context() as patched:
+            patched.setattr(cache, "add", Mock(side_effect=CacheDown))
+            fail(api, PAIR.failures)
+        asked = Mock(wraps=cache.add)
+        monkeypatch.setattr(cache, "add", asked)
+        assert_problem(api.post("/api/token/", WRONG), 429)
+        assert not asked.called
+        monkeypatch.setattr("time.monotonic", lambda: now + PAUSE + 60)
+        assert_problem(api.post("/api/token/", WRONG), 401)
+        assert asked.called
+
+
+class TestTheAdmin:
+    """Its sign-in page asks for the same passwords, within the same limits."""
+
+    def attempt(self, api: Api, word: str = "wrong", **data: str) -> Any:
+        return api.client.post("/admin/login/", {"username": "ada", "password": word, **data})
+
+    @pytest.fixture(autouse=True)
+    def _staff(self, ada: Any, collected: Any) -> None:
+        ada.is_staff = True
+        ada.save()
+
+    def test_after_ten_failures_it_is_closed_to_that_address(self, api: Api) -> None:
+        for _ in range(PAIR.failures):
+            assert self.attempt(api).status_code == 200
+        response = self.attempt(api, PASSWORD)
+        assert response.status_code == 429
+        assert response["Retry-After"] == "59"
+        assert self.attempt(Api({"X-Forwarded-For": "192.0.2.8"}), PASSWORD).status_code == 302
+
+    def test_it_counts_with_the_api(self, api: Api) -> None:
+        fail(api, PAIR.failures - 1)
+        assert self.attempt(api).status_code == 200
+        assert self.attempt(api).status_code == 429
+        assert_problem(api.post("/api/token/", WRONG), 429)
+
+    def test_signing_in_properly_is_never_throttled(self, api: Api) -> None:
+        for _ in range(ADDRESS.failures + 5):
+            assert self.attempt(api, PASSWORD, next="/admin/").status_code == 302
+
+    def test_somebody_without_rights_there_counts_as_a_failure(self, api: Api, ada: Any) -> None:
+        ada.is_staff = False
+        ada.save()
+        for _ in range(PAIR.failures):
+            assert self.attempt(api, PASSWORD).status_code == 200
+        assert self.attempt(api, PASSWORD).status_code == 429
+
+    @pytest.mark.parametrize("body", [{}, {"username": "\0", "password": "\0"}, {"username": "x" * 9000}])
+    def test_odd_forms_are_no_reason_to_fail(self, api: Api, body: dict[str, str]) -> None:
+        assert api.client.post("/admin/login/", body).status_code == 200
+
+    def test_the_page_itself_is_shown(self, api: Api) -> None:
+        response = api.get("/admin/login/")
+        assert response.status_code == 200
+        assert b"csrfmiddlewaretoken" in response.content
 
 
 @pytest.mark.parametrize(

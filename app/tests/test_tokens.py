@@ -1,17 +1,14 @@
 """Signing in, refreshing, verifying and signing out."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connections
 from django.utils import timezone
-from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
+from slipway_jwt.tokens import AccessToken, RefreshToken
 from tests.conftest import PASSWORD, Api, assert_problem, content
-from tokens.tokens import AccessToken, RefreshToken
 
 TOKEN_PATHS = ["/api/token/", "/api/token/refresh/", "/api/token/verify/", "/api/token/blacklist/"]
 
@@ -84,7 +81,7 @@ class TestRefreshing:
     def test_the_old_refresh_token_is_refused(self, api: Api, ada: Any) -> None:
         old = api.sign_in()["refresh"]
         assert api.post("/api/token/refresh/", {"refresh": old}).status_code == 200
-        assert_problem(api.post("/api/token/refresh/", {"refresh": old}), 401, "token_not_valid")
+        assert_problem(api.post("/api/token/refresh/", {"refresh": old}), 401, "session_ended")
 
     def test_the_new_refresh_token_works_in_turn(self, api: Api, ada: Any) -> None:
         token = api.sign_in()["refresh"]
@@ -98,49 +95,18 @@ class TestRefreshing:
     def test_a_deleted_user_gets_401(self, api: Api, ada: Any) -> None:
         refresh = api.sign_in()["refresh"]
         ada.delete()
-        assert_problem(api.post("/api/token/refresh/", {"refresh": refresh}), 401, "user_not_found")
+        assert_problem(api.post("/api/token/refresh/", {"refresh": refresh}), 401, "session_ended")
 
     def test_an_inactive_user_gets_401(self, api: Api, ada: Any) -> None:
         refresh = api.sign_in()["refresh"]
         ada.is_active = False
         ada.save()
-        assert_problem(api.post("/api/token/refresh/", {"refresh": refresh}), 401, "user_inactive")
+        assert_problem(api.post("/api/token/refresh/", {"refresh": refresh}), 401, "session_ended")
 
-    def test_an_expired_token_is_refused(self, api: Api, ada: Any) -> None:
-        token = RefreshToken.for_user(ada)
+    def test_an_expired_token_is_refused(self, api: Api, ada: Any, sid: str) -> None:
+        token = RefreshToken.for_user(ada, session={"sid": sid})
         token.set_exp(from_time=timezone.now() - timedelta(days=2), lifetime=timedelta(days=1))
         assert_problem(api.post("/api/token/refresh/", {"refresh": str(token)}), 401, "token_not_valid")
-
-    def test_a_refused_refresh_leaves_no_token_behind(self, api: Api, ada: Any) -> None:
-        old = api.sign_in()["refresh"]
-        api.post("/api/token/refresh/", {"refresh": old})
-        before = OutstandingToken.objects.count()
-        api.post("/api/token/refresh/", {"refresh": old})
-        assert OutstandingToken.objects.count() == before
-
-
-@pytest.mark.django_db(transaction=True)
-def test_of_eight_uses_at_once_one_wins(django_user_model: Any) -> None:
-    user = django_user_model.objects.create_user("ada", password=PASSWORD)
-    refresh = str(RefreshToken.for_user(user))
-
-    def use(_: int) -> int:
-        try:
-            return int(Api().post("/api/token/refresh/", {"refresh": refresh}).status_code)
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(8) as pool:
-        statuses = sorted(pool.map(use, range(8)))
-    assert statuses == [200, *[401] * 7]
-
-
-def test_whoever_comes_second_in_a_race_is_refused(api: Api, ada: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    refresh = api.sign_in()["refresh"]
-    # Both have found the token unused; the other one was quicker to write it down.
-    monkeypatch.setattr(RefreshToken, "check_blacklist", lambda _: None)
-    BlacklistedToken.objects.create(token=OutstandingToken.objects.get(jti=claims(refresh)["jti"]))
-    assert_problem(api.post("/api/token/refresh/", {"refresh": refresh}), 401, "token_not_valid")
 
 
 class TestVerifying:
@@ -162,13 +128,13 @@ class TestVerifying:
     def test_the_token_of_a_deleted_user_is_not(self, api: Api, ada: Any) -> None:
         access = api.sign_in()["access"]
         ada.delete()
-        assert_problem(api.post("/api/token/verify/", {"token": access}), 401, "user_not_found")
+        assert_problem(api.post("/api/token/verify/", {"token": access}), 401, "session_ended")
 
     def test_the_token_of_an_inactive_user_is_not(self, api: Api, ada: Any) -> None:
         access = api.sign_in()["access"]
         ada.is_active = False
         ada.save()
-        assert_problem(api.post("/api/token/verify/", {"token": access}), 401, "user_inactive")
+        assert_problem(api.post("/api/token/verify/", {"token": access}), 401, "session_ended")
 
 
 class TestSigningOut:
@@ -177,12 +143,12 @@ class TestSigningOut:
     def test_the_refresh_token_is_refused_afterwards(self, api: Api, ada: Any) -> None:
         refresh = api.sign_in()["refresh"]
         assert api.post("/api/token/blacklist/", {"refresh": refresh}).status_code == 200
-        assert_problem(api.post("/api/token/refresh/", {"refresh": refresh}), 401, "token_not_valid")
+        assert_problem(api.post("/api/token/refresh/", {"refresh": refresh}), 401, "session_ended")
 
     def test_signing_out_twice_is_refused(self, api: Api, ada: Any) -> None:
         refresh = api.sign_in()["refresh"]
         api.post("/api/token/blacklist/", {"refresh": refresh})
-        assert_problem(api.post("/api/token/blacklist/", {"refresh": refresh}), 401, "token_not_valid")
+        assert_problem(api.post("/api/token/blacklist/", {"refresh": refresh}), 401, "session_ended")
 
     def test_an_access_token_signs_nobody_out(self, api: Api, ada: Any) -> None:
         access = api.sign_in()["access"]
@@ -193,10 +159,10 @@ class TestSigningOut:
         api.post("/api/token/blacklist/", {"refresh": here})
         assert api.post("/api/token/refresh/", {"refresh": there}).status_code == 200
 
-    def test_a_deleted_user_can_still_be_signed_out(self, api: Api, ada: Any) -> None:
+    def test_a_deleted_user_has_no_session_left_to_end(self, api: Api, ada: Any) -> None:
         refresh = api.sign_in()["refresh"]
         ada.delete()
-        assert api.post("/api/token/blacklist/", {"refresh": refresh}).status_code == 200
+        assert_problem(api.post("/api/token/blacklist/", {"refresh": refresh}), 401, "session_ended")
 
 
 @pytest.mark.parametrize("path", TOKEN_PATHS)
@@ -208,7 +174,7 @@ def test_answers_are_never_stored(api: Api, ada: Any, path: str) -> None:
         "/api/token/verify/": {"token": pair["access"]},
         "/api/token/blacklist/": {"refresh": pair["refresh"]},
     }
-    accepted, refused = api.post(path, good[path]), api.post(path, {})
+    accepted, refused = api.post(path, good[path]), api.post(path, [])
     assert (accepted.status_code, refused.status_code) == (200, 400)
     assert accepted["Cache-Control"] == refused["Cache-Control"] == "no-store"
 
@@ -232,11 +198,6 @@ def test_only_json_is_read(api: Api, path: str, kind: str) -> None:
 def test_a_cookie_signs_nobody_in(api: Api, ada: Any) -> None:
     api.client.force_login(ada)
     assert_problem(api.get("/hello/"), 401, "not_authenticated")
-
-
-def test_the_refresh_token_is_kept_by_its_id(api: Api, ada: Any) -> None:
-    refresh = api.sign_in()["refresh"]
-    assert OutstandingToken.objects.get(user=ada).jti == claims(refresh)["jti"]
 
 
 def test_a_refusal_says_how_to_authenticate(api: Api, ada: Any) -> None:
