@@ -1,17 +1,21 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Api, ApiError, explain } from "../public/assets/js/api.js";
+import { Api, ApiError, explain, readCookie } from "../public/assets/js/api.js";
 import { ServerClock } from "../public/assets/js/time.js";
 import { answer } from "./support.js";
 
-function apiThat(respond) {
+function apiThat(respond, cookies = "") {
   const requests = [];
   const clock = new ServerClock();
-  const api = new Api(clock, async (path, options) => {
-    requests.push({ path, ...options });
-    return respond();
-  });
+  const api = new Api(
+    clock,
+    async (path, options) => {
+      requests.push({ path, ...options });
+      return respond();
+    },
+    () => cookies,
+  );
   return { api, clock, requests };
 }
 
@@ -36,6 +40,32 @@ test("a request carries its token and JSON, no cookies, and nothing from a cache
   assert.equal(request.body, '{"a":1}');
   assert.equal(request.credentials, "omit");
   assert.equal(request.cache, "no-store");
+});
+
+test("a request with cookies proves that this page sent it, and only one that changes something has to", async () => {
+  const { api, requests } = apiThat(() => answer(200, {}), "theme=dark; csrftoken=abc=; other=1");
+  await api.send("POST", "/x/", { json: {}, cookies: true });
+  await api.send("GET", "/x/", { cookies: true });
+  await api.send("POST", "/x/", { json: {} });
+  assert.deepEqual(
+    requests.map(({ credentials, headers }) => [credentials, headers["X-CSRFToken"]]),
+    [
+      ["same-origin", "abc="],
+      ["same-origin", undefined],
+      ["omit", undefined],
+    ],
+  );
+});
+
+test("a cookie is found by its whole name", () => {
+  assert.equal(readCookie("xcsrftoken=1; csrftoken=2", "csrftoken"), "2");
+  assert.equal(readCookie("csrftokenx=1", "csrftoken"), null);
+  assert.equal(readCookie("", "csrftoken"), null);
+});
+
+test("a refusal's word for programs is kept", async () => {
+  const error = await failureOf(() => answer(401, { title: "Unauthorized", code: "session_ended" }));
+  assert.equal(error.code, "session_ended");
 });
 
 test("every answer tells the time", async () => {

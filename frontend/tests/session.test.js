@@ -12,6 +12,10 @@ class Server {
   serial = 0;
   good = null;
   requests = [];
+  /** Whether the session was ended, here or elsewhere. */
+  over = false;
+  /** What the browser keeps unseen, in cookie mode. */
+  cookies = null;
   /** Set to a function to have every request answered by it, or by throwing. */
   instead = null;
 
@@ -26,14 +30,45 @@ class Server {
     return answer(200, tokens);
   }
 
-  fetch = async (path, { body, headers }) => {
+  #begin(transport) {
+    this.over = false;
+    if (transport === "header") return this.#issue();
+    return this.#setCookies();
+  }
+
+  #setCookies() {
+    this.serial += 1;
+    this.cookies = { serial: this.serial };
+    const told = (seconds) => ({
+      kid: "k1",
+      sid: "family",
+      issued_at: new Date(this.watch.time).toISOString(),
+      expires_at: new Date(this.watch.time + seconds * 1000).toISOString(),
+    });
+    return answer(200, { transport: "cookie", access: told(300), refresh: told(86_400) });
+  }
+
+  #withCookies(path) {
+    if (path === "/api/token/refresh/") return this.#setCookies();
+    if (path === "/api/token/blacklist/") this.cookies = null;
+    return answer(200, {});
+  }
+
+  fetch = async (path, { body, headers, credentials }) => {
     this.requests.push(path);
     await null;
     if (this.instead !== null) return this.instead(path);
     const json = body === undefined ? {} : JSON.parse(body);
-    if (path === "/api/token/") return json.password === "right" ? this.#issue() : answer(401, {});
+    if (path === "/api/token/") return json.password === "right" ? this.#begin(json.transport) : answer(401, {});
+    if (this.over) return answer(401, { code: "session_ended" });
+    if (this.cookies !== null) return credentials === "same-origin" ? this.#withCookies(path) : answer(401, {});
     if (path === "/api/token/refresh/") {
       return json.refresh === this.good ? this.#issue() : answer(401, { detail: "Token is blacklisted" });
+    }
+    if (path === "/api/password/" && json.old_password !== "right") return answer(400, { code: "invalid" });
+    if (["/api/token/sessions/", "/api/password/"].includes(path)) {
+      this.over = true;
+      return answer(204);
     }
     if (path === "/api/token/blacklist/") {
       if (json.refresh !== this.good) return answer(401, {});
@@ -77,12 +112,22 @@ class Locks {
   }
 }
 
-function openTab({ watch = new Watch(), server = new Server(watch), storage = new Storage(), channel, locks } = {}) {
+function openTab({
+  watch = new Watch(),
+  server = new Server(watch),
+  storage = new Storage(),
+  lasting = new Storage(),
+  channel,
+  locks,
+} = {}) {
   const clock = new ServerClock(watch.read);
   const session = new Session({
-    api: new Api(clock, server.fetch),
+    api: new Api(clock, server.fetch, () => ""),
     clock,
-    store: new TabStore(() => storage),
+    store: new TabStore(
+      () => storage,
+      () => lasting,
+    ),
     channel,
     locks,
   });
@@ -93,7 +138,7 @@ function openTab({ watch = new Watch(), server = new Server(watch), storage = ne
     session.addEventListener(type, ({ detail }) => events.push({ type, ...detail }));
   }
   const told = () => events.map(({ type }) => type);
-  return { session, server, watch, storage, channel, events, told };
+  return { session, server, watch, storage, lasting, channel, events, told };
 }
 
 /** Let everything that is under way come to its end. */
@@ -296,7 +341,8 @@ test("an answer without tokens is no success", async () => {
 });
 
 test("a stored session that cannot be read is thrown away", async () => {
-  for (const stored of ["{", "[]", '{"id":1}', JSON.stringify({ id: "a", generation: 1 })]) {
+  const cookie = { id: "a", generation: 1, username: "ada", transport: "cookie", access: {}, refresh: {}, offset: 0 };
+  for (const stored of ["{", "[]", '{"id":1}', JSON.stringify({ id: "a", generation: 1 }), JSON.stringify(cookie)]) {
     const storage = new Storage();
     storage.setItem("slipway.session", stored);
     const { session } = openTab({ storage });
@@ -313,11 +359,114 @@ test("a browser that forbids storage still has a session, in memory", async (t) 
   const forbidden = () => {
     throw new DOMException("no", "SecurityError");
   };
-  const session = new Session({ api: new Api(clock, server.fetch), clock, store: new TabStore(forbidden) });
+  const session = new Session({ api: new Api(clock, server.fetch, () => ""), clock, store: new TabStore(forbidden, forbidden) });
   t.after(() => session.logOut());
   await session.restore();
   await session.logIn("ada", "right");
   assert.equal(session.loggedIn, true);
+});
+
+test("a server that says the session has ended is believed at once, and no refresh is tried", async () => {
+  const { session, server, storage, events } = await loggedIn();
+  server.over = true;
+  const received = await session.send("GET", "/hello/");
+  assert.equal(received.status, 401);
+  assert.equal(session.loggedIn, false);
+  assert.equal(storage.getItem("slipway.session"), null);
+  assert.equal(events.at(-1).reason, "revoked");
+  assert.equal(server.count("/api/token/refresh/"), 0);
+});
+
+test("a refresh finds out too that the session was ended", async () => {
+  const { session, server, events } = await loggedIn();
+  server.over = true;
+  await assert.rejects(session.renew("asked"), { code: "session_ended" });
+  assert.equal(events.at(-1).reason, "revoked");
+});
+
+test("logging out everywhere ends this session too", async () => {
+  const { session, server, events } = await loggedIn();
+  await session.logOutEverywhere();
+  assert.equal(server.over, true);
+  assert.equal(session.loggedIn, false);
+  assert.equal(events.at(-1).reason, "everywhere");
+});
+
+test("logging out everywhere is not claimed when the server could not be told", async (t) => {
+  const { session, server } = await loggedIn();
+  t.after(() => session.logOut());
+  server.instead = () => answer(503, {});
+  await assert.rejects(session.logOutEverywhere(), { kind: "server" });
+  assert.equal(session.loggedIn, true);
+  server.instead = null;
+});
+
+test("a new password ends the session, a wrong old one does not", async () => {
+  const { session, events } = await loggedIn();
+  await assert.rejects(session.changePassword("wrong", "new"), { code: "invalid" });
+  assert.equal(session.loggedIn, true);
+  await session.changePassword("right", "new");
+  assert.equal(session.loggedIn, false);
+  assert.equal(events.at(-1).reason, "password");
+});
+
+const inCookies = async (options) => {
+  const tab = openTab(options);
+  await tab.session.logIn("ada", "right", "cookie");
+  return tab;
+};
+
+test("with cookies the page has no token, only what the server tells of it", async (t) => {
+  const { session, storage, lasting } = await inCookies();
+  t.after(() => session.logOut());
+  assert.equal(session.hidden, true);
+  assert.deepEqual(session.access.header, { kid: "k1" });
+  assert.equal(session.family, "family");
+  assert.equal(session.access.expiresAt - session.access.issuedAt, 300_000);
+  assert.equal(storage.getItem("slipway.session"), null);
+  assert.doesNotMatch(lasting.getItem("slipway.session"), /eyJ/);
+});
+
+test("with cookies a call and a refresh carry no token of the page's", async (t) => {
+  const { session, server, watch } = await inCookies();
+  t.after(() => session.logOut());
+  assert.equal((await session.send("GET", "/hello/")).status, 200);
+  watch.pass(240_000);
+  session.wake();
+  await settle();
+  assert.equal(server.count("/api/token/refresh/"), 1);
+  assert.equal(session.record.generation, 2);
+});
+
+test("with cookies a session outlives its tab, and its end is the end for all", async (t) => {
+  const first = await inCookies();
+  t.after(() => first.session.logOut());
+  const later = openTab({ ...first, storage: new Storage() });
+  await later.session.restore();
+  assert.equal(later.session.loggedIn, true);
+  assert.equal(await later.session.logOut(), null);
+  assert.equal(first.lasting.getItem("slipway.session"), null);
+});
+
+test("cookies that no server takes away stay, so the person is not told to be logged out", async () => {
+  const { session, server } = await inCookies();
+  server.instead = () => {
+    throw new TypeError("Failed to fetch");
+  };
+  assert.equal((await session.logOut()).kind, "offline");
+  assert.equal(session.loggedIn, true);
+  server.instead = null;
+  assert.equal(await session.logOut(), null);
+  assert.equal(session.loggedIn, false);
+});
+
+test("an answer that does not describe its cookies is no success", async () => {
+  const { session, server } = openTab();
+  for (const body of [{}, { access: {}, refresh: {} }, { access: "eyJ", refresh: "eyJ" }]) {
+    server.instead = () => answer(200, body);
+    await assert.rejects(session.logIn("ada", "right", "cookie"), { kind: "unexpected" });
+  }
+  assert.equal(session.loggedIn, false);
 });
 
 function twoTabs() {

@@ -9,6 +9,9 @@ import { formatSpan } from "./time.js";
 
 const TIMEOUT = 15_000;
 
+/** Django's name for the cookie whose value a page of the same site repeats in a header. */
+const CSRF_COOKIE = "csrftoken";
+
 /**
  * @typedef {object} Answer
  * @property {string} method
@@ -49,6 +52,8 @@ export class ApiError extends Error {
     );
     this.title = text(problem.title);
     this.detail = text(problem.detail);
+    /** A word for programs, which stays the same when the sentences change. */
+    this.code = text(problem.code);
     this.requestId = answer?.requestId ?? text(problem.request_id) ?? null;
   }
 
@@ -126,14 +131,17 @@ export function explain(error, { refused } = {}) {
 export class Api {
   #clock;
   #fetch;
+  #cookies;
 
   /**
    * @param {import("./time.js").ServerClock} clock  learns the time from every answer
    * @param {typeof fetch} fetcher
+   * @param {() => string} cookies  those that a script may read, as document.cookie has them
    */
-  constructor(clock, fetcher = (...request) => fetch(...request)) {
+  constructor(clock, fetcher = (...request) => fetch(...request), cookies = () => document.cookie) {
     this.#clock = clock;
     this.#fetch = fetcher;
+    this.#cookies = cookies;
   }
 
   /**
@@ -141,14 +149,18 @@ export class Api {
    *
    * @param {string} method
    * @param {string} path
-   * @param {{json?: unknown, token?: string}} content
+   * @param {{json?: unknown, token?: string, cookies?: boolean}} content  cookies: let the browser
+   *   send the site's and take new ones
    * @returns {Promise<Answer>}
    * @throws {ApiError} of kind offline or timeout when there is no answer
    */
-  async send(method, path, { json, token } = {}) {
+  async send(method, path, { json, token, cookies = false } = {}) {
     const headers = { Accept: "application/json, application/problem+json" };
     if (json !== undefined) headers["Content-Type"] = "application/json";
     if (token !== undefined) headers.Authorization = `Bearer ${token}`;
+    // A cookie goes along whoever caused the request; that this page did is what the header proves.
+    const proof = cookies && method !== "GET" ? readCookie(this.#cookies(), CSRF_COOKIE) : null;
+    if (proof !== null) headers["X-CSRFToken"] = proof;
     const sent = Date.now();
     const started = performance.now();
     let response;
@@ -159,8 +171,8 @@ export class Api {
         headers,
         body: json === undefined ? undefined : JSON.stringify(json),
         cache: "no-store",
-        // The bearer token is the only credential; the admin's session cookie must not ride along.
-        credentials: "omit",
+        // Where a bearer token is the only credential, no cookie, such as the admin's, must ride along.
+        credentials: cookies ? "same-origin" : "omit",
         redirect: "error",
         referrerPolicy: "no-referrer",
         signal: AbortSignal.timeout(TIMEOUT),
@@ -208,6 +220,19 @@ export class Api {
     else if (answer.status >= 500) kind = "server";
     return new ApiError(kind, { answer, retryAfter });
   }
+}
+
+/**
+ * @param {string} cookies  as document.cookie has them
+ * @param {string} name
+ * @returns {string | null}
+ */
+export function readCookie(cookies, name) {
+  for (const pair of cookies.split(";")) {
+    const [key, ...value] = pair.trim().split("=");
+    if (key === name) return value.join("=");
+  }
+  return null;
 }
 
 function decodeBody(content, type) {

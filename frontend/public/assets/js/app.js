@@ -3,9 +3,12 @@
 import { Api, explain } from "./api.js";
 import { CallPanel } from "./call-panel.js";
 import { find, write } from "./dom.js";
+import { KeysPanel } from "./keys-panel.js";
 import { Logbook } from "./logbook.js";
+import { PasswordForm } from "./password-form.js";
 import { ENDED, Session } from "./session.js";
-import { TabStore } from "./store.js";
+import { SessionsPanel } from "./sessions-panel.js";
+import { TRANSPORT, TabStore } from "./store.js";
 import { NOTABLE_SKEW, ServerClock, formatSpan, roundLife } from "./time.js";
 import { TokenCard } from "./token-card.js";
 
@@ -24,6 +27,9 @@ const session = new Session({
 const logbook = new Logbook(find("#log"), clock);
 const call = new CallPanel(find("#call"));
 const cards = { access: makeCard("access"), refresh: makeCard("refresh") };
+const keys = new KeysPanel(find("#keys"), api);
+const sessions = new SessionsPanel(find("#sessions"), session, clock, logbook);
+const change = new PasswordForm(find("#change"), session);
 
 const form = find("#login");
 const fields = { username: find("#username"), password: find("#password") };
@@ -92,6 +98,7 @@ function render() {
   write(find("#pill [data-words]"), words);
   find("#ashore").hidden = loggedIn;
   find("#afloat").hidden = !loggedIn;
+  find("#aboard").hidden = !loggedIn;
   find("#inside").hidden = !loggedIn;
   document.body.dataset.view = loggedIn ? "afloat" : "ashore";
   if (record === null) {
@@ -102,9 +109,14 @@ function render() {
   document.title = `${record.username}, logged in: Slipway`;
   write(find("#who"), record.username);
   write(find("#generation"), String(record.generation));
+  find("#change-username").value = record.username;
   find("#renew").setAttribute("aria-disabled", String(session.refreshing));
+  write(find("#transport"), session.hidden ? "in cookies" : "in a header");
+  find("#inside-cookies").hidden = !session.hidden;
+  for (const part of document.querySelectorAll("#inside > [data-seen]")) part.hidden = session.hidden;
   cards.access.show(session.access);
   cards.refresh.show(session.refresh);
+  keys.show({ access: session.access.header, refresh: session.refresh.header });
   tick();
 }
 
@@ -132,7 +144,18 @@ session.addEventListener("begun", ({ detail: { restored } }) => {
   const life = roundLife(session.access.expiresAt - session.access.issuedAt);
   if (restored) logbook.write("note", "Session taken up again.", "It was still open in this browser.");
   else logbook.write("good", "Logged in.", `Two tokens received; the access token lasts ${formatSpan(life)}.`);
+  signer = session.access.header.kid;
+  look();
 });
+
+/** Ask the server for what is not in the tokens. Each panel tells by itself what it could not learn. */
+function look() {
+  keys.look();
+  sessions.look();
+}
+
+/** The key that signed the access token last seen, to tell when it is another one. */
+let signer;
 
 session.addEventListener("refreshed", ({ detail: { reason, elsewhere } }) => {
   notice("note");
@@ -146,6 +169,12 @@ session.addEventListener("refreshed", ({ detail: { reason, elsewhere } }) => {
     elsewhere ? "Access token refreshed by another tab." : "Access token refreshed.",
     `${elsewhere ? "" : why[reason]} The refresh token is a new one too; the old one is refused from now on.`.trim(),
   );
+  const { kid } = session.access.header;
+  if (kid !== signer) {
+    logbook.write("note", "Another key signs now.", `${kid}. Nothing else has changed for you.`);
+    signer = kid;
+  }
+  look();
 });
 
 session.addEventListener("trouble", ({ detail: { error, reason, wait, first } }) => {
@@ -159,7 +188,7 @@ session.addEventListener("recovered", () => logbook.write("good", "The server an
 
 session.addEventListener("ended", ({ detail: { reason, error, elsewhere } }) => {
   for (const card of Object.values(cards)) card.clear();
-  call.clear();
+  for (const panel of [call, keys, sessions, change]) panel.clear();
   form.reset();
   tellEnd(reason, error, elsewhere);
   render();
@@ -183,13 +212,31 @@ function tellEnd(reason, error, elsewhere) {
       logbook.write("bad", "Session ended.", "The server refused the refresh token.");
       break;
     }
+    case ENDED.revoked:
+      notice(
+        "bad",
+        "Your session was ended.",
+        "You or somebody else ended it from another place, the password was changed, or a refresh token of it was used twice, " +
+          "as happens when it was copied. The server refuses all its tokens, here and anywhere. If it was not you, log in and " +
+          "change your password.",
+      );
+      logbook.write("bad", "Session ended.", "It was ended elsewhere: the server refuses all its tokens.");
+      break;
+    case ENDED.everywhere:
+      notice("good", `You are logged out everywhere${here}.`, "All your sessions have ended, and none of their tokens is accepted any more.");
+      logbook.write("note", "Logged out everywhere.", "No token of yours is accepted any more.");
+      break;
+    case ENDED.password:
+      notice("good", `Your password was changed${here}.`, "All your sessions have ended. Log in with the new password to go on.");
+      logbook.write("note", "Password changed.", "All your sessions have ended.");
+      break;
     case ENDED.unreadable:
       notice("bad", "Your session could not be taken up again.", "What was stored cannot be read. Log in again.");
       break;
     default:
       if (error === null) {
-        notice("good", `You are logged out${here}.`, "The server refuses the refresh token from now on.");
-        logbook.write("note", `Logged out${here}.`, "Tokens forgotten; the refresh token is refused from now on.");
+        notice("good", `You are logged out${here}.`, "The server refuses both tokens from now on.");
+        logbook.write("note", `Logged out${here}.`, "Both tokens are forgotten here and refused there from now on.");
       } else {
         const { title } = explain(error);
         notice(
@@ -221,7 +268,7 @@ form.addEventListener("submit", async (event) => {
   submit.setAttribute("aria-disabled", "true");
   write(submit, "Logging in…");
   try {
-    await session.logIn(username, password);
+    await session.logIn(username, password, form.elements.transport.value);
     find("#session-title").focus();
   } catch (error) {
     const { title, detail } = explain(error, {
@@ -249,7 +296,17 @@ find("#renew").addEventListener("click", () => {
   if (!session.refreshing) session.renew("asked").catch(() => undefined);
 });
 
-find("#logout").addEventListener("click", () => session.logOut());
+find("#logout").addEventListener("click", async () => {
+  const failure = await session.logOut();
+  if (failure === null || !session.loggedIn) return;
+  const { title, detail } = explain(failure);
+  notice(
+    "warn",
+    "You are still logged in.",
+    `${title} Only the server can take the cookies out of this browser. ${detail}`,
+  );
+  logbook.write("bad", "Log-out failed.", title);
+});
 
 find("#automatic").addEventListener("change", ({ target }) => {
   session.automatic = target.checked;
@@ -301,7 +358,10 @@ addEventListener("offline", () => {
   render();
 });
 document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "visible") session.wake();
+  if (document.visibilityState !== "visible") return;
+  session.wake();
+  // Who comes back to this tab sees at once what happened to the session meanwhile.
+  if (session.loggedIn) sessions.look();
 });
 
 render();

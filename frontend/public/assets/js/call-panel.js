@@ -20,7 +20,7 @@ export class CallPanel {
   }
 
   /**
-   * @param {string | null} token  which was sent
+   * @param {string | import("./store.js").Unseen} token  which was sent, if this page can see it
    */
   asked(method, path, token) {
     find("[data-exchange]", this.#root).hidden = false;
@@ -28,8 +28,9 @@ export class CallPanel {
       make("b", {}, `${method} ${path}`),
       "\n",
       make("span", { class: "quiet" }, `Host: ${location.host}\n`),
-      make("span", { class: "quiet" }, "Authorization: "),
-      `Bearer ${shorten(token)}`,
+      ...(typeof token === "string"
+        ? [make("span", { class: "quiet" }, "Authorization: "), `Bearer ${shorten(token)}`]
+        : [make("span", { class: "quiet" }, "Cookie: "), "__Host-slipway-access, which the browser adds unseen"]),
     );
   }
 
@@ -69,7 +70,7 @@ export class CallPanel {
 }
 
 function shorten(token) {
-  return token === null ? "" : `${token.slice(0, 12)}…${token.slice(-6)}`;
+  return `${token.slice(0, 12)}…${token.slice(-6)}`;
 }
 
 /** HTTP/2 has no reason phrases; these are the ones of RFC 9110 that this page can meet. */

@@ -1,6 +1,9 @@
 /**
  * One person's session: two tokens, kept fresh, the same in all tabs.
  *
+ * The tokens travel in a header, and then this page keeps them, or in cookies that only the browser
+ * and the server can read. Which one is chosen at log-in; everything else is the same.
+ *
  * A refresh token works once: the server answers with a new pair and refuses the old one. So two
  * refreshes at the same time, from two clicks or from two tabs, would end the session. Within a tab
  * all callers share one refresh; across tabs a Web Lock lets one tab refresh at a time, and a
@@ -9,13 +12,18 @@
 
 import { ApiError } from "./api.js";
 import { backoff } from "./retry.js";
-import { isRecord } from "./store.js";
+import { TRANSPORT, isRecord, isUnseen } from "./store.js";
 import { refreshDue } from "./time.js";
 import { decodeToken } from "./token.js";
 
 const TOKEN = "/api/token/";
 const REFRESH = "/api/token/refresh/";
 const BLACKLIST = "/api/token/blacklist/";
+const SESSIONS = "/api/token/sessions/";
+const PASSWORD = "/api/password/";
+
+/** The server's word for a session that was ended, whoever ended it. */
+const SESSION_ENDED = "session_ended";
 
 /** How long other tabs have to say what they know. */
 const HEARING = 150;
@@ -23,8 +31,26 @@ const HEARING = 150;
 /** Timers of hidden tabs and sleeping machines drift: look at the clock at least this often. */
 const LONGEST_SLEEP = 20_000;
 
-/** Why a session ended, where it was not the person who ended it. */
-export const ENDED = { expired: "expired", refused: "refused", unreadable: "unreadable" };
+/**
+ * Why a session ended.
+ *
+ *   expired     the refresh token has run out
+ *   refused     the server refuses the refresh token and does not say more
+ *   revoked     somebody or something has ended it: the server says so of any of its tokens
+ *   unreadable  what was stored cannot be read
+ *   logout      the person logged out here
+ *   everywhere  the person logged out everywhere
+ *   password    the person changed the password
+ */
+export const ENDED = {
+  expired: "expired",
+  refused: "refused",
+  revoked: "revoked",
+  unreadable: "unreadable",
+  logout: "logout",
+  everywhere: "everywhere",
+  password: "password",
+};
 
 /** What happened to a session, with its particulars in `detail`. */
 export class SessionEvent extends Event {
@@ -41,7 +67,7 @@ export class SessionEvent extends Event {
  *   refreshed  {reason, elsewhere}  reason: due | asked | refused; elsewhere: another tab did it
  *   trouble    {error, reason, wait, first}  a refresh failed; if automatic, again after `wait` ms
  *   recovered  {}                a refresh worked after some that failed
- *   ended      {reason, error, elsewhere}  reason: one of ENDED, or `logout`
+ *   ended      {reason, error, elsewhere}  reason: one of ENDED
  */
 export class Session extends EventTarget {
   #api;
@@ -58,7 +84,11 @@ export class Session extends EventTarget {
 
   /** @type {import("./store.js").SessionRecord | null} */
   record = null;
-  /** @type {import("./token.js").Token | null} */
+  /**
+   * Of a token in a cookie only its life and what its key and its session are called.
+   *
+   * @type {import("./token.js").Token | null}
+   */
   access = null;
   /** @type {import("./token.js").Token | null} */
   refresh = null;
@@ -87,6 +117,17 @@ export class Session extends EventTarget {
 
   get refreshing() {
     return this.#flight !== null;
+  }
+
+  /** Whether the tokens are in cookies, where this page cannot see them. */
+  get hidden() {
+    return this.record?.transport === TRANSPORT.cookie;
+  }
+
+  /** The server's name of this session, the same in all its tokens; null where it cannot be seen. */
+  get family() {
+    const sid = this.access?.payload?.sid;
+    return typeof sid === "string" ? sid : null;
   }
 
   /** Whether the last automatic refresh failed and another one is to come. */
@@ -130,19 +171,23 @@ export class Session extends EventTarget {
    *
    * @param {string} username
    * @param {string} password
+   * @param {"header" | "cookie"} transport  how the tokens are to travel
    * @throws {ApiError}
    */
-  async logIn(username, password) {
+  async logIn(username, password, transport = TRANSPORT.header) {
     const sent = Date.now();
-    const answer = await this.#api.call("POST", TOKEN, { json: { username, password } });
-    const { access, refresh } = this.#pair(answer);
-    this.#learnTime(access, sent);
+    const answer = await this.#api.call("POST", TOKEN, {
+      json: { username, password, transport },
+      cookies: transport === TRANSPORT.cookie,
+    });
+    const pair = this.#pair(answer, transport);
+    this.#learnTime(pair.access, sent);
     this.#take({
       id: crypto.randomUUID(),
       generation: 1,
       username,
-      access,
-      refresh,
+      transport,
+      ...pair,
       offset: this.#clock.offset,
     });
     this.#failures = 0;
@@ -183,16 +228,63 @@ export class Session extends EventTarget {
    */
   async send(method, path, content = {}) {
     if (this.#automatic && this.stale) await this.renew("due");
-    const used = this.record?.access;
-    const answer = await this.#api.send(method, path, { ...content, token: used });
-    if (answer.status !== 401 || !this.#automatic || this.record === null) return answer;
-    if (this.record.access === used) await this.renew("refused");
-    return this.#api.send(method, path, { ...content, token: this.record?.access });
+    const used = this.record;
+    const answer = await this.#api.send(method, path, { ...content, ...credentials(used) });
+    if (answer.status !== 401 || this.record === null) return answer;
+    if (this.#tellsEnd(answer)) return answer;
+    if (!this.#automatic) return answer;
+    if (this.record.generation === used?.generation) await this.renew("refused");
+    const again = await this.#api.send(method, path, { ...content, ...credentials(this.record) });
+    this.#tellsEnd(again);
+    return again;
   }
 
   /**
-   * Log out: the server is told to refuse the refresh token from now on, then the tokens are
-   * forgotten, here and in all tabs, whether the server could be told or not.
+   * Send a request that needs the access token and has to succeed.
+   *
+   * @returns {Promise<import("./api.js").Answer>} with a status from 200 to 299
+   * @throws {ApiError}
+   */
+  async call(method, path, content = {}) {
+    const answer = await this.send(method, path, content);
+    if (answer.status >= 200 && answer.status < 300) return answer;
+    throw this.#api.refusal(answer);
+  }
+
+  /**
+   * Log out everywhere: the server ends every session of this person, this one too.
+   *
+   * @throws {ApiError} and then nothing has ended
+   */
+  async logOutEverywhere() {
+    await this.call("DELETE", SESSIONS);
+    this.#end(ENDED.everywhere);
+  }
+
+  /**
+   * Change the password. The server ends every session of this person, this one too.
+   *
+   * @param {string} old
+   * @param {string} fresh
+   * @throws {ApiError} and then nothing has changed
+   */
+  async changePassword(old, fresh) {
+    await this.call("POST", PASSWORD, { json: { old_password: old, new_password: fresh } });
+    this.#end(ENDED.password);
+  }
+
+  /** Whether an answer says that this session is over; then it is. */
+  #tellsEnd(answer) {
+    const error = this.#api.refusal(answer);
+    if (answer.status !== 401 || error.code !== SESSION_ENDED || this.record === null) return false;
+    this.#end(ENDED.revoked, { error });
+    return true;
+  }
+
+  /**
+   * Log out: the server is told to end this session, then the tokens are forgotten, here and in all
+   * tabs. In a header they are forgotten whether the server could be told or not. Cookies no script
+   * can take away: without the server the person stays logged in, and has to be told.
    *
    * @returns {Promise<ApiError | null>} why the server could not be told
    */
@@ -205,15 +297,20 @@ export class Session extends EventTarget {
       await this.#askOthers();
       if (this.record === null) return;
       try {
-        await this.#api.call("POST", BLACKLIST, { json: { refresh: this.record.refresh } });
+        await this.#api.call("POST", BLACKLIST, this.#refreshing());
       } catch (error) {
         // A token that is refused already needs no refusing.
         if (!(error instanceof ApiError)) throw error;
         if (error.answer?.status !== 401) failure = error;
       }
     });
-    this.#end("logout", { error: failure });
+    if (failure === null || !this.hidden) this.#end(ENDED.logout, { error: failure });
     return failure;
+  }
+
+  /** What a request carries that wants the refresh token. */
+  #refreshing() {
+    return this.hidden ? { json: {}, cookies: true } : { json: { refresh: this.record.refresh } };
   }
 
   /** Look at the clock: refresh what is due, end what has run out, and sleep until the next event. */
@@ -264,15 +361,17 @@ export class Session extends EventTarget {
       const sent = Date.now();
       let answer;
       try {
-        answer = await this.#api.call("POST", REFRESH, { json: { refresh: this.record.refresh } });
+        answer = await this.#api.call("POST", REFRESH, this.#refreshing());
       } catch (error) {
-        if (error instanceof ApiError && error.answer?.status === 401) this.#end(ENDED.refused, { error });
+        if (error instanceof ApiError && error.answer?.status === 401) {
+          this.#end(error.code === SESSION_ENDED ? ENDED.revoked : ENDED.refused, { error });
+        }
         throw error;
       }
       if (this.record?.id !== id) return;
-      const { access, refresh } = this.#pair(answer, this.record.refresh);
-      this.#learnTime(access, sent);
-      this.#take({ ...this.record, generation: generation + 1, access, refresh, offset: this.#clock.offset });
+      const pair = this.#pair(answer, this.record.transport, this.record.refresh);
+      this.#learnTime(pair.access, sent);
+      this.#take({ ...this.record, generation: generation + 1, ...pair, offset: this.#clock.offset });
       this.#share();
       this.#settled();
       this.#tell("refreshed", { reason, elsewhere: false });
@@ -287,27 +386,29 @@ export class Session extends EventTarget {
   }
 
   /** The tokens in an answer; a server that does not rotate sends no refresh token again. */
-  #pair(answer, refresh) {
-    const pair = { refresh, ...answer.body };
+  #pair(answer, transport, known) {
+    const { access, refresh = known } = answer.body ?? {};
     try {
-      decodeToken(pair.access);
-      decodeToken(pair.refresh);
+      if (transport === TRANSPORT.cookie) return { access: unseen(access), refresh: unseen(refresh) };
+      decodeToken(access);
+      decodeToken(refresh);
     } catch (cause) {
       throw new ApiError("unexpected", { answer, cause });
     }
-    return pair;
+    return { access, refresh };
   }
 
   /** A token is issued while its request is under way, so `iat` tells the time too. */
   #learnTime(access, sent) {
-    this.#clock.observe(decodeToken(access).issuedAt, sent, Date.now());
+    this.#clock.observe(readToken(access).issuedAt, sent, Date.now());
   }
 
   #take(record) {
     try {
-      this.access = decodeToken(record.access);
-      this.refresh = decodeToken(record.refresh);
+      this.access = readToken(record.access);
+      this.refresh = readToken(record.refresh);
     } catch {
+      this.#store.clear(record.transport);
       this.#end(ENDED.unreadable);
       return;
     }
@@ -326,7 +427,7 @@ export class Session extends EventTarget {
     this.refresh = null;
     this.#failures = 0;
     this.#retryAt = 0;
-    this.#store.clear();
+    if (ended !== null) this.#store.clear(ended.transport);
     if (ended !== null && !elsewhere) this.#channel?.postMessage({ type: "ended", id: ended.id, reason });
     this.#tell("ended", { reason, error, elsewhere });
     this.#tell("change");
@@ -375,4 +476,35 @@ export class Session extends EventTarget {
   #tell(type, detail = {}) {
     this.dispatchEvent(new SessionEvent(type, detail));
   }
+}
+
+/** What a request carries that needs the access token. */
+function credentials(record) {
+  if (record === null) return {};
+  return record.transport === TRANSPORT.cookie ? { cookies: true } : { token: record.access };
+}
+
+/**
+ * A token as the page has it: decoded, or, where only the browser has it, what the server told of it.
+ *
+ * @param {string | import("./store.js").Unseen} token
+ */
+function readToken(token) {
+  if (typeof token === "string") return decodeToken(token);
+  const { kid, sid, issuedAt, expiresAt } = token;
+  return { header: { kid }, payload: { sid }, issuedAt, expiresAt };
+}
+
+/**
+ * What an answer tells of a token that came in a cookie.
+ *
+ * @param {any} told
+ * @returns {import("./store.js").Unseen}
+ * @throws {TypeError} when it does not tell enough
+ */
+function unseen(told) {
+  const [issuedAt, expiresAt] = [Date.parse(told.issued_at), Date.parse(told.expires_at)];
+  const token = { kid: told.kid, sid: told.sid, issuedAt, expiresAt };
+  if (!isUnseen(token)) throw new TypeError("The answer does not describe its cookies.");
+  return token;
 }

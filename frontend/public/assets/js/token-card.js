@@ -24,19 +24,21 @@ export class TokenCard {
   /**
    * Show a token. The same token again costs nothing and disturbs nobody who is reading it.
    *
-   * @param {import("./token.js").Token} token
+   * @param {import("./token.js").Token} token  of one in a cookie only its life is known
    */
   show(token) {
-    if (token.raw === this.#shown?.raw) return;
+    if (token === this.#shown || (token.raw !== undefined && token.raw === this.#shown?.raw)) return;
     const replaced = this.#shown !== null;
     this.#shown = token;
+    this.#marks(token);
+    if (replaced) flash(this.#life);
+    if (token.raw === undefined) return;
     for (const part of PARTS) write(find(`[data-raw=${part}]`, this.#inside), token.parts[part]);
     this.#list("header", token.header);
     this.#list("payload", token.payload);
     write(find("[data-signature-size]", this.#inside), `${token.signature.length * 8} bits`);
     write(find("[data-copy]", this.#inside), "Copy");
-    this.#marks(token);
-    if (replaced) for (const root of [this.#life, this.#inside]) flash(root);
+    if (replaced) flash(this.#inside);
   }
 
   /** Forget the token, so that nothing of it stays on a page where nobody is logged in. */

@@ -137,6 +137,8 @@ export function describeClaim(name, value, formatInstant) {
       return `the password was given ${at}`;
     case "jti":
       return "the serial number of this very token";
+    case "sid":
+      return "the session: the family that all tokens since the log-in belong to";
     case "token_type":
       return TOKEN_TYPES[String(value)] ?? "what it may be used for";
     case "user_id":
@@ -147,7 +149,8 @@ export function describeClaim(name, value, formatInstant) {
     case "aud":
       return "whom it is meant for";
     default:
-      return "a claim of this site's own";
+      // RFC 7519, section 4.2: a public name is registered, or an address of whoever defined it.
+      return /^https?:\/\//.test(name) ? "a public claim, named by an address" : "a claim of this site's own";
   }
 }
 
