@@ -42,6 +42,7 @@ class ActionModule(ActionBase):
                 "directory": {"type": "path", "required": True},
                 "names": {"type": "list", "elements": "str", "required": True},
                 "key_type": {"type": "str", "choices": ["ecdsa", "rsa"], "default": "ecdsa"},
+                "twin": {"type": "bool", "default": False},
                 "owner": {"type": "str", "default": "root"},
                 "group": {"type": "str", "default": "root"},
                 "mode": {"type": "str", "default": "0600"},
@@ -68,7 +69,7 @@ class ActionModule(ActionBase):
             certificate = sign(issuer, asked["csr"], given["names"], lifetime, now)
         except (AuthorityError, OSError) as error:
             raise AnsibleActionFail(str(error)) from error
-        shared = {name: given[name] for name in ("directory", "names", "owner", "group", "mode")}
+        shared = {name: given[name] for name in ("directory", "names", "twin", "owner", "group", "mode")}
         installed = self._module(
             "certificate_install",
             {**shared, "certificate": certificate, "chain": issuer.pem, "key_file": key_file},

@@ -2,6 +2,7 @@
 
 ``DIRECTORY/versions/ID/{fullchain.pem,privkey.pem,chain.pem}`` never change once they are in service;
 ``DIRECTORY/current`` is a relative link that is renamed into place, so a reader sees the old pair or the new one.
+Where an RSA pair stands beside the ECDSA one it is ``fullchain-rsa.pem`` and ``privkey-rsa.pem`` of the same version.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from pathlib import Path
 CERTIFICATE_FILE = "fullchain.pem"
 KEY_FILE = "privkey.pem"
 CHAIN_FILE = "chain.pem"
+RSA_CERTIFICATE_FILE = "fullchain-rsa.pem"
+RSA_KEY_FILE = "privkey-rsa.pem"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,16 +34,19 @@ class Ownership:
 
 @dataclasses.dataclass(frozen=True)
 class Version:
-    """The three files of one version, as bytes."""
+    """The files of one version, as bytes. The last two are a second pair, for visitors that know no ECDSA, or empty."""
 
     fullchain: bytes
     key: bytes
     chain: bytes = b""
+    rsa_fullchain: bytes = b""
+    rsa_key: bytes = b""
 
     @property
     def name(self) -> str:
         """Folder of this version: a digest of what is public in it, since the certificate decides the key."""
-        return hashlib.sha256(self.fullchain + b"\0" + self.chain).hexdigest()[:16]
+        public = [self.fullchain, self.chain, *([self.rsa_fullchain] if self.rsa_fullchain else [])]
+        return hashlib.sha256(b"\0".join(public)).hexdigest()[:16]
 
 
 class Store:
@@ -78,14 +84,25 @@ class Store:
         self._swap(version.name)
         self._prune(version.name, before)
 
+    def back_to(self, name: str | None) -> None:
+        """Put the version before into service again, if it is still there."""
+        if name is not None and (self.versions / name / CERTIFICATE_FILE).is_file():
+            self._swap(name)
+
     def _files(self, version: Version, ownership: Ownership) -> list[tuple[Path, bytes, Ownership]]:
         folder = self.versions / version.name
         public = dataclasses.replace(ownership, uid=os.geteuid(), gid=os.getegid(), mode=0o644)
-        return [
+        files = [
             (folder / KEY_FILE, version.key, ownership),
             (folder / CHAIN_FILE, version.chain, public),
             (folder / CERTIFICATE_FILE, version.fullchain, public),
         ]
+        if version.rsa_fullchain:
+            files += [
+                (folder / RSA_KEY_FILE, version.rsa_key, ownership),
+                (folder / RSA_CERTIFICATE_FILE, version.rsa_fullchain, public),
+            ]
+        return files
 
     @staticmethod
     def _differs(path: Path, content: bytes, ownership: Ownership) -> bool:

@@ -60,6 +60,7 @@ class Expectation:
     authority: bytes | None = None  # PEM of the one authority it must come from; b"" when there is none yet
     same_as: bytes | None = None  # PEM that must be the one in service, byte for byte
     roots: bytes = b""  # PEM of further roots that may end a chain, such as the system's
+    anchored: bool = True  # whether the chain must reach a root; a public authority's newest may not be known here yet
     minimum_remaining: float = 0.0  # part of the lifetime that must be left
     skew: dt.timedelta = dt.timedelta(minutes=5)  # how far ahead the issuer's clock may be
 
@@ -192,9 +193,9 @@ def key_type(certificate: x509.Certificate) -> str:
 
 
 def common_name(name: x509.Name) -> str:
-    """The common name, or the whole distinguished name when there is none."""
+    """The common name, or the whole distinguished name when there is none; of many certificates today that is empty, too."""
     found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(found[0].value) if found else name.rfc4514_string()
+    return str(found[0].value) if found else name.rfc4514_string() or "the site's certificate"
 
 
 def signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
@@ -241,6 +242,32 @@ def path_to_root(leaf: x509.Certificate, given: Iterable[x509.Certificate]) -> l
         path.append(issuer)
         current = issuer
     return path
+
+
+def comes_from(certificate: bytes, authority: bytes) -> bool:
+    """Whether the first certificate of a PEM text was signed by the first of the other; never raises for bad input."""
+    try:
+        signed = load_certificates(certificate, "The certificate")
+        signers = load_certificates(authority, "The authority's certificate")
+    except CertificateError:
+        return False
+    return bool(signed and signers) and signed_by(signed[0], signers[0])
+
+
+def arrange(material: Material) -> tuple[bytes, bytes]:
+    """What visitors are sent, and the whole path of issuers, both as PEM; the material has been found sound.
+
+    Visitors get the certificate and its intermediates in order: a root would only make the handshake longer.
+    """
+    text = material.certificate + b"\n" + material.chain
+    leaf, *others = load_certificates(text, material.certificate_label)
+    path = path_to_root(leaf, others)
+    sent = [leaf, *(one for one in path if one.issuer != one.subject)]
+    return _pem(sent), _pem(path)
+
+
+def _pem(certificates: Iterable[x509.Certificate]) -> bytes:
+    return b"".join(one.public_bytes(Encoding.PEM) for one in certificates)
 
 
 def inspect(material: Material, expected: Expectation, now: dt.datetime) -> Report:
@@ -391,7 +418,7 @@ def _chain_problems(
             f"The certificate was issued by {common_name(leaf.issuer)}, not by this authority's present key "
             f"({common_name(authority[0].subject)})."
         )
-    if not authority and not _ends(leaf, path):
+    if not authority and not _ends(leaf, path) and (expected.anchored or not path):
         last = path[-1] if path else leaf
         problems.append(
             f"The chain is incomplete: the certificate of {common_name(last.issuer)}, which signed "

@@ -15,6 +15,7 @@ from ansible_collections.slipway.django.plugins.module_utils.certificate_store i
     CERTIFICATE_FILE,
     CHAIN_FILE,
     KEY_FILE,
+    RSA_CERTIFICATE_FILE,
     read_if_there,
 )
 
@@ -65,6 +66,12 @@ options:
     description: >-
       PEM text of the authority that must have signed the certificate; an empty text says that there is none yet, which
       is a problem. Without this option any authority will do.
+    type: str
+  interim_authority:
+    description: >-
+      PEM text of an authority that only bridges the time until another one, which the host asks by itself, gives a certificate.
+      What it signed must be for C(names) and have C(minimum_remaining) left; of any other's the host takes care, so it is enough
+      that the pair fits and has not expired.
     type: str
   same_as:
     description: PEM text of the certificate that must be in service.
@@ -154,6 +161,10 @@ remaining:
   description: Part of the lifetime that is left, from 0 to 1.
   type: float
   returned: always
+paired:
+  description: Whether an RSA pair stands beside it in C(directory).
+  type: bool
+  returned: always
 """
 
 OPTIONS: dict[str, Any] = {
@@ -167,6 +178,7 @@ OPTIONS: dict[str, Any] = {
     "names": {"type": "list", "elements": "str", "default": []},
     "key_type": {"type": "str", "choices": ["ecdsa", "rsa"], "no_log": False},
     "authority": {"type": "str"},
+    "interim_authority": {"type": "str"},
     "same_as": {"type": "str"},
     "roots_file": {"type": "path", "default": "/etc/ssl/certs/ca-certificates.crt"},
     "minimum_remaining": {"type": "float", "default": 0.0},
@@ -243,12 +255,15 @@ def report(parameters: dict[str, Any], now: dt.datetime) -> tuple[Report | None,
     from ansible_collections.slipway.django.plugins.module_utils.certificates import (
         Expectation,
         Material,
+        comes_from,
         inspect,
     )
 
     def encoded(option: str) -> bytes | None:
         return None if parameters[option] is None else str(parameters[option]).encode()
 
+    interim = encoded("interim_authority")
+    kept = interim is not None and not comes_from(certificate, interim)
     found = inspect(
         Material(
             certificate=certificate,
@@ -259,12 +274,13 @@ def report(parameters: dict[str, Any], now: dt.datetime) -> tuple[Report | None,
             chain_label=f"The chain {chain_path}" if chain_path else "The chain",
         ),
         Expectation(
-            names=parameters["names"],
+            names=[] if kept else parameters["names"],
             key_type=parameters["key_type"],
             authority=encoded("authority"),
             same_as=encoded("same_as"),
             roots=read_if_there(Path(parameters["roots_file"])) or b"",
-            minimum_remaining=parameters["minimum_remaining"],
+            anchored=not kept,
+            minimum_remaining=0.0 if kept else parameters["minimum_remaining"],
             skew=dt.timedelta(seconds=parameters["skew"]),
         ),
         now,
@@ -307,7 +323,9 @@ def main() -> None:
         found, problems = report(module.params, dt.datetime.now(dt.UTC))
     except ImportError:
         module.fail_json(msg=missing_required_lib("cryptography"))
-    module.exit_json(**answer(found, problems))
+    directory = module.params["directory"]
+    paired = bool(directory) and (Path(directory) / RSA_CERTIFICATE_FILE).exists()
+    module.exit_json(**answer(found, problems), paired=paired)
 
 
 if __name__ == "__main__":

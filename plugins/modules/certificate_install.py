@@ -12,6 +12,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.slipway.django.plugins.module_utils.certificate_store import (
+    CERTIFICATE_FILE,
+    CHAIN_FILE,
+    KEY_FILE,
     Ownership,
     Store,
     Version,
@@ -35,9 +38,10 @@ options:
     type: path
     required: true
   certificate:
-    description: PEM text of the certificate, perhaps followed by its intermediates.
+    description:
+      - PEM text of the certificate, perhaps followed by its intermediates.
+      - Without it and without a key the pair in service is taken again, for the sake of C(twin).
     type: str
-    required: true
   chain:
     description: PEM text of further intermediates and, for a private authority, its root.
     type: str
@@ -53,6 +57,12 @@ options:
     type: list
     elements: str
     default: []
+  twin:
+    description: >-
+      Whether the pair is also written as C(fullchain-rsa.pem) and C(privkey-rsa.pem), for a server that is configured for an
+      RSA pair beside the ECDSA one before there is one.
+    type: bool
+    default: false
   owner:
     description: Owner of the key.
     type: str
@@ -91,11 +101,12 @@ not_after:
 
 OPTIONS: dict[str, Any] = {
     "directory": {"type": "path", "required": True},
-    "certificate": {"type": "str", "required": True},
+    "certificate": {"type": "str"},
     "chain": {"type": "str", "default": ""},
     "key": {"type": "str", "no_log": True},
     "key_file": {"type": "path", "no_log": False},
     "names": {"type": "list", "elements": "str", "default": []},
+    "twin": {"type": "bool", "default": False},
     "owner": {"type": "str", "default": "root"},
     "group": {"type": "str", "default": "root"},
     "mode": {"type": "str", "default": "0600"},
@@ -126,37 +137,36 @@ def ownership(parameters: dict[str, Any]) -> Ownership:
 
 def install(parameters: dict[str, Any], now: dt.datetime, *, check: bool) -> dict[str, Any]:
     """Check, write and swap; raises RefusedError when the certificate is not fit, ImportError without cryptography."""
-    from cryptography.hazmat.primitives.serialization import Encoding
-
     from ansible_collections.slipway.django.plugins.module_utils.certificates import (
         Expectation,
         Material,
+        arrange,
         inspect,
-        load_certificates,
-        path_to_root,
     )
 
+    again = parameters["certificate"] is None
+    if again:
+        place = Path(parameters["directory"]) / "current"
+        texts = [(read_if_there(place / name) or b"").decode() for name in (CERTIFICATE_FILE, CHAIN_FILE, KEY_FILE)]
+        parameters = {**parameters, **dict(zip(("certificate", "chain", "key"), texts, strict=True))}
     key_path = Path(parameters["key_file"]) if parameters["key_file"] else None
-    key = str(parameters["key"]).encode() if key_path is None else read_if_there(key_path)
+    key = read_if_there(key_path) if key_path is not None else str(parameters["key"] or "").encode()
     if key is None:
         raise RefusedError(f"There is no key at {key_path}.")
+    if not key:
+        raise RefusedError("A certificate goes into service with its key, and none is given.")
     material = Material(certificate=parameters["certificate"].encode(), key=key, chain=parameters["chain"].encode())
     roots = read_if_there(Path("/etc/ssl/certs/ca-certificates.crt")) or b""
-    found = inspect(material, Expectation(names=parameters["names"], roots=roots), now)
+    found = inspect(material, Expectation(names=parameters["names"], roots=roots, anchored=not again), now)
     store = Store(Path(parameters["directory"]))
     if not found.valid:
         live = "The certificate that was in service stays there." if store.current else "Nothing was put into service."
         raise RefusedError("\n".join([*found.problems, live]))
 
-    # Visitors get the certificate and its intermediates in order; a root would only make the handshake longer.
-    leaf, *others = load_certificates(material.certificate + b"\n" + material.chain, "The certificate")
-    path = path_to_root(leaf, others)
-    sent = [leaf, *(one for one in path if one.issuer != one.subject)]
-    version = Version(
-        fullchain=b"".join(one.public_bytes(Encoding.PEM) for one in sent),
-        key=key.strip() + b"\n",
-        chain=b"".join(one.public_bytes(Encoding.PEM) for one in path),
-    )
+    fullchain, chain = arrange(material)
+    key = key.strip() + b"\n"
+    twin = {"rsa_fullchain": fullchain, "rsa_key": key} if parameters["twin"] else {}
+    version = Version(fullchain=fullchain, key=key, chain=chain, **twin)
     owner = ownership(parameters)
     before = store.current
     changed = not store.holds(version, owner)
@@ -183,7 +193,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=OPTIONS,
         mutually_exclusive=[("key", "key_file")],
-        required_one_of=[("key", "key_file")],
+        required_by={"key": "certificate", "key_file": "certificate"},
         supports_check_mode=True,
     )
     os.umask(0o022)

@@ -48,6 +48,10 @@ options:
     type: str
     choices: [ecdsa, rsa]
     default: ecdsa
+  twin:
+    description: Whether the pair is also written as the RSA pair beside an ECDSA one, see M(slipway.django.certificate_install).
+    type: bool
+    default: false
   owner:
     description: Owner of the key.
     type: str

@@ -358,3 +358,43 @@ def test_no_key_material_is_returned(complete: Material) -> None:
     texts = {"certificate": complete.certificate.decode(), "key": "not a key"}
     result = answer(*report(parameters(**texts), NOW))
     assert "not a key" not in str(result)
+
+
+# -- while the first certificate of an authority that the host asks is awaited -------------------------------------------
+
+
+def asked(directory: Path, interim: Issued, now: dt.datetime = NOW, **given: Any) -> list[str]:
+    """What is wrong with the pair in a folder, where ``interim`` only bridges the time."""
+    parameters = {name: option.get("default") for name, option in OPTIONS.items()}
+    parameters |= {"directory": str(directory), "names": NAMES, "interim_authority": interim.pem.decode(), **given}
+    return report({**parameters, "roots_file": "/nowhere"}, now)[1]
+
+
+def laid(directory: Path, one: Issued, *above: Issued) -> Path:
+    (directory / "fullchain.pem").write_bytes(b"".join(issued.pem for issued in (one, *above)))
+    (directory / "privkey.pem").write_bytes(one.key_pem)
+    return directory
+
+
+def test_what_bridges_the_time_must_be_for_every_name_and_be_renewed(tmp_path: Path, root: Issued) -> None:
+    place = laid(tmp_path, issue("slipway.test", issuer=root, names=NAMES[:1]), root)
+    assert "does not cover www.slipway.test" in asked(place, root)[0]
+    place = laid(tmp_path, issue("slipway.test", issuer=root, names=NAMES), root)
+    assert asked(place, root) == []
+    assert "is due for renewal" in asked(place, root, now=NOW + 75 * DAY, minimum_remaining=0.33)[0]
+
+
+def test_what_an_authority_gave_is_kept_although_names_were_added_and_its_root_is_unknown(
+    tmp_path: Path, root: Issued, intermediate: Issued
+) -> None:
+    place = laid(tmp_path, issue("slipway.test", issuer=intermediate, names=NAMES[:1]), intermediate)
+    assert asked(place, root, minimum_remaining=0.99) == []
+
+
+def test_what_an_authority_gave_is_not_kept_once_it_is_of_no_use(
+    tmp_path: Path, root: Issued, intermediate: Issued
+) -> None:
+    place = laid(tmp_path, issue("slipway.test", issuer=intermediate, names=NAMES), intermediate)
+    assert "expired" in asked(place, root, now=NOW + 81 * DAY)[0]
+    (place / "privkey.pem").write_bytes(issue("other").key_pem)
+    assert "does not belong" in asked(place, root)[0]

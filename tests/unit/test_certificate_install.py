@@ -186,3 +186,32 @@ def test_an_account_that_does_not_exist_is_refused(directory: Path, root: Issued
     given: dict[str, Any] = {option: "no-such-name"}
     with pytest.raises(RefusedError, match=words):
         put(directory, leaf(root), [root], **given)
+
+
+def test_a_pair_may_stand_for_the_rsa_pair_too(directory: Path, root: Issued, intermediate: Issued) -> None:
+    put(directory, leaf(intermediate), [intermediate, root], twin=True)
+    assert (directory / "current/fullchain-rsa.pem").read_bytes() == (directory / "current/fullchain.pem").read_bytes()
+    assert (directory / "current/privkey-rsa.pem").read_bytes() == (directory / "current/privkey.pem").read_bytes()
+
+
+def test_the_pair_in_service_is_taken_again_for_its_twin(directory: Path, root: Issued, intermediate: Issued) -> None:
+    put(directory, leaf(intermediate), [intermediate, root])
+    before = (directory / "current/fullchain.pem").read_bytes()
+    parameters = {name: option.get("default") for name, option in OPTIONS.items()}
+    parameters |= {
+        "directory": str(directory),
+        "twin": True,
+        "owner": pwd.getpwuid(os.geteuid()).pw_name,
+        "group": grp.getgrgid(os.getegid()).gr_name,
+    }
+    assert install(parameters, NOW, check=False)["changed"]
+    assert (directory / "current/fullchain.pem").read_bytes() == before
+    assert (directory / "current/fullchain-rsa.pem").read_bytes() == before
+    assert not install(parameters, NOW, check=False)["changed"]
+
+
+def test_a_certificate_without_a_key_is_refused(directory: Path, root: Issued, intermediate: Issued) -> None:
+    parameters = {name: option.get("default") for name, option in OPTIONS.items()}
+    certificate = leaf(intermediate).pem.decode()
+    with pytest.raises(RefusedError, match="none is given"):
+        install({**parameters, "directory": str(directory), "certificate": certificate}, NOW, check=False)
