@@ -1,0 +1,1 @@
+"""Grades that strangers' tools give a deployed site, each held against its bar; `tools/grade --help`."""
