@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +14,7 @@ from ansible import context
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.inventory.helpers import sort_groups
 from ansible.plugins.action import ActionBase
+from ansible.plugins.connection.ssh import Connection as Ssh
 
 from ansible_collections.slipway.django.plugins.module_utils.preview_names import OWN_SUFFIXES
 from ansible_collections.slipway.django.plugins.plugin_utils.controller import holder
@@ -24,6 +27,7 @@ from ansible_collections.slipway.django.plugins.plugin_utils.inventory_files imp
     typed,
 )
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight import inventory_problems, report
+from ansible_collections.slipway.django.plugins.plugin_utils.preflight_edge import SHARED_FACTS
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_host import Limits, host_problems
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_model import (
     ENVIRONMENTS,
@@ -33,12 +37,23 @@ from ansible_collections.slipway.django.plugins.plugin_utils.preflight_model imp
     Unresolved,
     undefined_name,
 )
+from ansible_collections.slipway.django.plugins.plugin_utils.preflight_sites import HOST_FACTS
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_source import SOURCE_FACTS
 from ansible_collections.slipway.django.plugins.plugin_utils.role_specs import SpecsError, declared
 
 # What the host remembers of its sites is compared with these.
 SITE_FACTS = ("site_name", "site_domain", "site_aliases", "site_preview")
+# What decides how many passwords may be hashed at a time, and in how much memory.
+HASHER_FACTS = (
+    "site_password_hasher",
+    "site_password_hasher_memory",
+    "site_workers",
+    "gunicorn_threads",
+    "gunicorn_memory_max",
+)
 ROOT = Path(__file__).resolve().parents[2]
+# Seconds that a connection which was begun beside the checks is waited for after them.
+CONNECTING = 1.0
 
 
 class ActionModule(ActionBase):
@@ -64,12 +79,15 @@ class ActionModule(ActionBase):
         )
         variables = task_vars or {}
         result["changed"] = False
+        connecting = None
         if arguments["phase"] == "inventory":
+            connecting = self._connect()
             inventory = self._inventory(variables, self._options())
             found = list(inventory_problems(inventory, self._group_directories(inventory.files)))
         else:
             inventory = self._inventory(
-                variables, {name: Option("site", name, {}) for name in (*SOURCE_FACTS, *SITE_FACTS, "site_stage")}
+                variables,
+                {name: Option("site", name, {}) for name in (*SOURCE_FACTS, *SITE_FACTS, *HASHER_FACTS, "site_stage")},
             )
             limits = Limits(arguments["clock_tolerance"], arguments["disk_mb"], arguments["memory_mb"])
             found = list(host_problems(inventory, arguments["host"], time.time(), limits))
@@ -77,7 +95,25 @@ class ActionModule(ActionBase):
             result.update(failed=True, msg=report(inventory.host, found))
         elif arguments["phase"] == "inventory":
             result["defaulted"] = defaulted(inventory)
+            if connecting is not None:
+                connecting.join(CONNECTING)
         return result
+
+    def _connect(self) -> threading.Thread | None:
+        """Connect to the host meanwhile, so that the look at it finds a connection; one that fails will fail again there, and be told."""
+        if not isinstance(self._connection, Ssh):
+            return None
+
+        def connect() -> None:
+            with contextlib.suppress(AnsibleError, OSError):
+                # A question to the operator is the next task's to ask.
+                asked = self._connection.get_option("ssh_extra_args") or ""
+                self._connection.set_option("ssh_extra_args", f"{asked} -o BatchMode=yes".strip())
+                self._connection.exec_command("true", sudoable=False)
+
+        thread = threading.Thread(target=connect, daemon=True)
+        thread.start()
+        return thread
 
     def _options(self) -> dict[str, Option]:
         try:
@@ -105,10 +141,14 @@ class ActionModule(ActionBase):
     def _neighbours(self, variables: dict[str, Any], host: str) -> Iterator[Neighbour]:
         """The other sites of this host's machine, as this inventory tells them; what cannot be evaluated is their own problem."""
         everybody = variables["hostvars"]
+        # Ansible collects a host's variables anew each time that it is asked for them.
+        known: dict[str, Any] = {}
 
         def told(other: str, fact: str, default: Any) -> Any:
+            if other not in known:
+                known[other] = everybody[other]
             try:
-                value = plain(everybody[other].get(fact, default))
+                value = plain(known[other].get(fact, default))
             except AnsibleError:
                 return default
             return value if isinstance(value, type(default)) else default
@@ -128,6 +168,10 @@ class ActionModule(ActionBase):
                 },
                 ports={fact: told(other, fact, 0) for fact in ("site_app_port", "site_cache_port")},
                 secrets=frozenset(str(value) for value in told(other, "site_secrets", {}).values()),
+                edge={fact: told(other, fact, default) for fact, default in SHARED_FACTS.items()}
+                if other in variables["groups"].get("web", [])
+                else {},
+                machine={fact: told(other, fact, default) for fact, default in HOST_FACTS.items()},
             )
 
     def _resolve(self, raw: Any) -> Any:

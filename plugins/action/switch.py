@@ -33,6 +33,9 @@ class ActionModule(ActionBase):
         if result.get("failed"):
             return result
         result["ansible_facts"] = {"slipway_switch": {arguments["site"]: self._fact(result)}}
+        if arguments.get("back") and not self._task.check_mode:
+            # For the hosts that serve its files.
+            result["ansible_facts"]["slipway_releases"] = {arguments["site"]: result["release"]}
         alone = proof and not proof.get("later") and arguments.get("step", "converge") == "converge"
         if not result.get("changed") or self._task.check_mode or not alone:
             return result

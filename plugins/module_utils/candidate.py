@@ -1,17 +1,22 @@
-"""A candidate: the release runs on a socket of its own, where no user comes, and is asked over HTTP as Nginx would ask it.
+"""A candidate: a release that has started and answers on a socket of its own, where no user comes, until it is let serve.
 
-Pure Python with no Ansible in it. The unit is ``SITE-candidate@ID.service``: the same sandbox, environment and secrets as the
-release will have, one worker, and the socket of ``SITE-candidate.socket``, which only root and the site reach.
+Pure Python with no Ansible in it. What is tried is the very process that will serve: the unit ``SITE@ID.service`` starts, and when
+its self-test has passed Gunicorn's configuration finds ``/run/slipway/SITE@ID.trial`` and connects to it. It is handed the listening
+socket of the trial, lets one worker answer there, and waits: for a word that lets it serve, or for the end of the connection, which
+ends it. So a run that dies on the way leaves nothing that serves.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import http.client
+import os
+import shutil
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +29,12 @@ TIMES = 25
 ANSWER, ALL = 10.0, 40.0
 # "For now unavailable" (RFC 9110, section 15.6.4) is no verdict yet: a cold connection, or a machine that is busy. Seconds it may last.
 UNAVAILABLE, PATIENCE = 503, 10.0
+# Connections that wait at a socket, and seconds between two looks whether the release has ended.
+BACKLOG, POLL = 64, 0.05
+
+
+def _nothing() -> None:
+    """What has to be done beforehand where there are no workers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,39 +78,98 @@ class Candidate:
 
     @property
     def unit(self) -> str:
-        return f"{self.layout.site}-candidate@{self.release}.service"
+        return f"{self.layout.site}@{self.release}.service"
 
     @property
-    def socket(self) -> Path:
+    def path(self) -> Path:
+        """Where the candidate is asked."""
         return self.layout.root / "run" / f"{self.layout.site}-candidate.sock"
 
-    def judge(self, probe: Callable[[Path], None]) -> None:
-        """Start it, ask it, let ``probe`` ask more with its socket's path, and end it; raises ReleaseError.
+    @property
+    def trial(self) -> Path:
+        """Where it asks whether it may serve; each release that starts while this is there is on trial."""
+        return self.layout.root / "run/slipway" / f"{self.layout.site}@{self.release}.trial"
 
-        systemd listens before the release does, so the probe starts with the candidate and waits for it at the socket.
+    def judge(self, probe: Callable[[Path], None], beforehand: Callable[[], object] = _nothing) -> Callable[[], None]:
+        """Start it, ask it, let ``probe`` ask more with its socket's path, and then do what has to be done ``beforehand``.
+
+        Returns what lets it serve. Raises ReleaseError with nothing of it left. The listening socket is there before the release is, so
+        the probe starts beside it and waits at the socket for its answer.
         """
-        # One that a killed run left behind would answer in its place.
-        everything = [f"{self.layout.site}-candidate@*.service", f"{self.layout.site}-candidate.socket"]
-        self.run(["systemctl", "stop", *everything])
-        # Queued first: an early question must find the release starting, not an idle socket that wakes the current one.
-        self.run(["systemctl", "start", "--no-block", self.unit])
-        with ThreadPoolExecutor(max_workers=1) as beside:
-            probing = beside.submit(probe, self.socket)
+        self._end()
+        door, gate = self._listen(self.path), self._listen(self.trial)
+        beside = ThreadPoolExecutor(max_workers=2)
+        starting = beside.submit(self.run, ["systemctl", "start", self.unit])
+        probing = beside.submit(probe, self.path)
+        control: socket.socket | None = None
+        try:
+            control = self._meet(gate, starting)
+            socket.send_fds(control, [b"."], [door.fileno()])
+            # Now it is the release's alone: when that ends, so does whoever waits here.
+            door.close()
+            problem = self._ask()
+            if problem:
+                raise self._refusal(problem)
             try:
-                status, output = self.run(["systemctl", "start", self.unit])
-                if status != 0:
-                    raise self._refusal(f"its self-test did not pass.\n{output}")
-                problem = self._ask()
-                if problem:
-                    raise self._refusal(problem)
-                try:
-                    probing.result()
-                except ReleaseError as error:
-                    raise self._refusal(str(error)) from error
-            finally:
-                # Not waited for: it has no visitors. A probe that still waits for an answer gets none, and ends.
-                self.run(["systemctl", "stop", "--no-block", *everything])
-                self.run(["systemctl", "reset-failed", self.unit])
+                probing.result()
+            except ReleaseError as error:
+                raise self._refusal(str(error)) from error
+            beforehand()
+        except BaseException:
+            for end in (door, gate, *([control] if control else [])):
+                end.close()
+            self._end()
+            beside.shutdown()
+            raise
+
+        def let_serve() -> None:
+            # What is started again from now on, after a crash, has passed.
+            self._clear()
+            gate.close()
+            control.sendall(b"go")
+            starting.result()
+            control.close()
+            beside.shutdown()
+
+        return let_serve
+
+    def _end(self) -> None:
+        """Nothing of it runs or lies about. While it may still be started again it is on trial."""
+        self.run(["systemctl", "stop", self.unit])
+        self.run(["systemctl", "reset-failed", self.unit])
+        self._clear()
+
+    def _clear(self) -> None:
+        for name in (self.trial, self.path):
+            name.unlink(missing_ok=True)
+
+    def _listen(self, path: Path) -> socket.socket:
+        """A socket that root and the site reach."""
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        mask = os.umask(0o117)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(mask)
+        with contextlib.suppress(LookupError):
+            shutil.chown(path, group=self.layout.site)
+        listener.listen(BACKLOG)
+        return listener
+
+    def _meet(self, gate: socket.socket, starting: Future[tuple[int, str]]) -> socket.socket:
+        """The release's connection, once its self-test has passed; raises ReleaseError when it ended before that."""
+        gate.settimeout(POLL)
+        while True:
+            with contextlib.suppress(TimeoutError):
+                return gate.accept()[0]
+            if starting.done():
+                status, output = starting.result()
+                if status == 0:
+                    raise self._refusal(
+                        "it serves without having asked: run playbooks/deploy.yml, which configures Gunicorn anew."
+                    )
+                raise self._refusal(f"its self-test did not pass.\n{output}")
 
     def _refusal(self, why: str) -> ReleaseError:
         journal = self.run(["journalctl", "--no-pager", "--lines=30", "--output=cat", f"--unit={self.unit}"])[1]
@@ -137,7 +207,7 @@ class Candidate:
             time.sleep(0.5)
 
     def _get(self, path: str) -> tuple[int, str, str]:
-        connection = _UnixConnection(self.domain, self.socket, ANSWER)
+        connection = _UnixConnection(self.domain, self.path, ANSWER)
         try:
             headers = {
                 "Host": self.domain,

@@ -18,10 +18,13 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from ansible_collections.slipway.django.plugins.module_utils.dead_man import DIRECTORY as GUARDS
+from ansible_collections.slipway.django.plugins.module_utils.dead_man import DeadMan, DeadManError, Previous
 
 # The dot keeps it out of every site's reach: /var/lib/NAME belongs to the application NAME, which could write into the
 # records what root removes in the next run.
@@ -80,17 +83,22 @@ class Link:
 class Wanted:
     """Everything the caller asked for; paths are absolute.
 
-    ``site`` is whose set this is, for :func:`sets_of`; ``removal`` are the commands that make the running system follow once the
-    set's files are gone. ``probes`` are commands that succeed while the running system is as it should be.
+    ``request`` stands for all of it, for :func:`sets_in_place`; ``site`` is whose set this is, for :func:`sets_of`; ``removal`` are the
+    commands that make the running system follow once the set's files are gone. ``probes`` are commands that succeed while the running
+    system is as it should be. ``awaits`` are files of earlier tasks that the validator reads: where one is missing, check mode cannot ask
+    it. With ``guard`` seconds what is live now comes back by itself unless :meth:`ConfigSet.confirm` is called
+    in that time.
     """
 
     name: str
+    request: str = ""
     site: str = ""
     files: Sequence[File] = ()
     directories: Sequence[Directory] = ()
     links: Sequence[Link] = ()
     absent: Sequence[str] = ()
     inputs: Sequence[str] = ()
+    awaits: Sequence[str] = ()
     root: str | None = None
     validate: Sequence[str] = ()
     apply: Sequence[str] = ()
@@ -98,6 +106,7 @@ class Wanted:
     probes: Sequence[str] = ()
     removal: Sequence[str] = ()
     purge: bool = True
+    guard: int = 0
 
     @property
     def paths(self) -> list[str]:
@@ -114,11 +123,12 @@ class Wanted:
 
 @dataclasses.dataclass
 class Outcome:
-    """What happened: ``diff`` is in Ansible's before/after shape."""
+    """What happened: ``diff`` is in Ansible's before/after shape; a ``guarded`` set waits to be confirmed."""
 
     changed: bool
     applied: bool
     diff: list[dict[str, str]]
+    guarded: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,6 +185,70 @@ def sets_of(site: str, state_directory: Path = DEFAULT_STATE_DIRECTORY) -> list[
     return sorted(path.stem for path in state_directory.glob("*.json") if read_record(path).get("site") == site)
 
 
+def sets_in_place(
+    state_directory: Path = DEFAULT_STATE_DIRECTORY,
+    *,
+    guards: Path = GUARDS,
+    run: Callable[[Sequence[str]], tuple[int, str]] = run_command,
+) -> dict[str, str]:
+    """The request of each set that the host holds as it was last brought live, by name: asking for the same would change nothing.
+
+    One that depends on more than its own files and units, by inputs or probes, is not among them, nor one that waits to be confirmed.
+    """
+    if not state_directory.is_dir():
+        return {}
+    records = {path.stem: read_record(path) for path in sorted(state_directory.glob("*.json"))}
+    found = {
+        name: record
+        for name, record in records.items()
+        if record.get("applied")
+        and record.get("request")
+        and not (guards / name).exists()
+        and _is_laid_out(record.get("layout") or {})
+    }
+    awake = _awake({unit for record in found.values() for unit in record["units"]}, run)
+    return {name: str(record["request"]) for name, record in found.items() if set(record["units"]) <= awake}
+
+
+def _is_laid_out(layout: Mapping[str, Any]) -> bool:
+    """Whether files, links and directories are as a record says."""
+    try:
+        for path, digest, mode, owner, group in layout["files"]:
+            status = os.lstat(path)
+            if not stat.S_ISREG(status.st_mode) or not _has_rights(status, mode, owner, group):
+                return False
+            if hashlib.sha256(Path(path).read_bytes()).hexdigest() != digest:
+                return False
+        for path, mode, owner, group in layout["directories"]:
+            if not _has_rights(Path(path).stat(), mode, owner, group):
+                return False
+        return all(os.readlink(path) == target for path, target in layout["links"]) and not any(
+            os.path.lexists(path) for path in layout["absent"]
+        )
+    except (OSError, KeyError, TypeError, ValueError):
+        return False
+
+
+def _has_rights(status: os.stat_result, mode: int, owner: str, group: str) -> bool:
+    return (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) == (mode, _uid(owner), _gid(group))
+
+
+def _awake(units: Collection[str], run: Callable[[Sequence[str]], tuple[int, str]]) -> set[str]:
+    """Those of them that are active and enabled."""
+    if not units:
+        return set()
+    properties = ["--property=Id", "--property=ActiveState", "--property=UnitFileState"]
+    status, output = run(["systemctl", "show", *properties, *sorted(units)])
+    if status != 0:
+        return set()
+    found = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in output.split("\n\n")]
+    return {
+        str(unit.get("Id"))
+        for unit in found
+        if (unit.get("ActiveState"), unit.get("UnitFileState")) == ("active", "enabled")
+    }
+
+
 def units_of(paths: Sequence[str], unit_directory: Path = UNIT_DIRECTORY) -> list[str]:
     """What systemctl must stop for the unit files among ``paths``: a template means its instances. Wakers come first."""
     files = [Path(path) for path in paths if Path(path).parent == unit_directory and Path(path).suffix in UNIT_KINDS]
@@ -216,10 +290,12 @@ class ConfigSet:
         state_directory: Path = DEFAULT_STATE_DIRECTORY,
         candidate_parent: Path = CANDIDATE_PARENT,
         unit_directory: Path = UNIT_DIRECTORY,
+        guards: Path = GUARDS,
         run: Callable[[Sequence[str]], tuple[int, str]] = run_command,
     ) -> None:
         self.wanted = wanted
         self.unit_directory = unit_directory
+        self.dead_man = DeadMan(wanted.name, run=run, directory=guards, unit_directory=unit_directory)
         self.state_path = state_directory / f"{wanted.name}.json"
         self.candidate_parent = candidate_parent
         self._run = run
@@ -341,6 +417,14 @@ class ConfigSet:
         with turn(self.candidate_parent):
             return self._converge(check=check)
 
+    def confirm(self) -> Outcome:
+        """What went live last may stay; raises ConfigSetError when that was not said in time."""
+        try:
+            self.dead_man.disarm()
+        except DeadManError as error:
+            raise ConfigSetError(str(error)) from error
+        return Outcome(changed=False, applied=False, diff=[])
+
     def remove(self, *, check: bool = False) -> Outcome:
         """Take away what the set wrote: its units are stopped, files and links removed, its removal commands run.
 
@@ -427,11 +511,24 @@ class ConfigSet:
         diff += [self._entry(probe, "fails\n", "succeeds\n") for probe in failing]
         if not changed:
             self._keep_record(digest, check=check)
-            return Outcome(changed=False, applied=False, diff=[])
-        self._validate(check=check)
+            if not check:
+                self.dead_man.tidy()
+            # What a run that died had brought live, and could not confirm any more, is confirmed by this one.
+            return Outcome(changed=False, applied=False, diff=[], guarded=not check and self.dead_man.armed)
+        missing = [path for path in self.wanted.awaits if check and not os.path.lexists(path)]
+        if missing:
+            # The task that makes them has only said that it would.
+            diff += [
+                self._entry(path, "", "needed, and not there yet: the validator cannot be asked\n") for path in missing
+            ]
+        else:
+            self._validate(check=check)
         if check:
             return Outcome(changed=True, applied=False, diff=diff)
 
+        guarded = bool(self.wanted.guard and (files or links or stale))
+        if guarded:
+            self._arm([*files, *links], stale)
         self._remember(
             applied=None,
             paths=sorted(set(self.wanted.paths) | set(self._state().get("paths", []))),
@@ -456,12 +553,33 @@ class ConfigSet:
             self._apply()
             self._forget(stale)
         except (ConfigSetError, OSError) as error:
-            raise ConfigSetError(f"{error}\n{self._put_back(undo)}") from error
+            ended = self._put_back(undo)
+            if guarded:
+                self.confirm()
+            raise ConfigSetError(f"{error}\n{ended}") from error
         # The record is written last, with the inputs as before apply: one that changed meanwhile is applied again.
         self._remember(applied=digest, paths=self.wanted.paths, units=self.wanted.units)
-        return Outcome(changed=True, applied=True, diff=diff)
+        self.dead_man.tidy()
+        return Outcome(changed=True, applied=True, diff=diff, guarded=guarded or self.dead_man.armed)
 
     # -- steps -----------------------------------------------------------------------------------------------------
+
+    def _arm(self, drifted: Sequence[tuple[File | Link, _Before]], stale: Sequence[str]) -> None:
+        """Keep what is live now, this set's record among it, where the host finds it without us."""
+        found = [(item.dest, before) for item, before in drifted] + [(path, self._look(path)) for path in stale]
+        found.append((str(self.state_path), self._look(str(self.state_path))))
+        previous = [
+            Previous(
+                path,
+                before.content if before.kind == "file" else None,
+                before.target if before.kind == "link" else None,
+                before.mode,
+                before.uid,
+                before.gid,
+            )
+            for path, before in found
+        ]
+        self.dead_man.arm(previous, self.wanted.apply, seconds=self.wanted.guard)
 
     def _validate(self, *, check: bool) -> None:
         """Ask the program itself about the complete candidate, before anything live is touched."""
@@ -635,6 +753,21 @@ class ConfigSet:
             "shared": self.wanted.shared_paths,
             "site": self.wanted.site,
             "removal": list(self.wanted.removal),
+            "request": "" if self.wanted.inputs or self.wanted.probes else self.wanted.request,
+            "layout": self._layout(),
+        }
+
+    def _layout(self) -> dict[str, Any]:
+        """What :func:`sets_in_place` compares with what is there."""
+        wanted = self.wanted
+        return {
+            "files": [
+                [item.dest, hashlib.sha256(item.content).hexdigest(), item.mode, item.owner, item.group]
+                for item in wanted.files
+            ],
+            "links": [[item.dest, item.target] for item in wanted.links],
+            "directories": [[item.path, item.mode, item.owner, item.group] for item in wanted.directories],
+            "absent": list(wanted.absent),
         }
 
     def _remember(self, *, applied: str | None, paths: Sequence[str], units: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 SITES = Path("/var/lib/slipway.d/sites")
+RESOLVER = Path("/etc/resolv.conf")
 
 
 def os_release(text: str) -> dict[str, str]:
@@ -77,6 +78,12 @@ def _first_entry(audit: Path) -> str:
         return ""
 
 
+def nameservers(resolver: str) -> list[str]:
+    """Addresses of the name servers in the text of a resolv.conf(5), without the zone of a link-local one."""
+    lines = (line.split() for line in resolver.splitlines())
+    return [words[1].partition("%")[0] for words in lines if len(words) > 1 and words[0] == "nameserver"]
+
+
 def collect(disks: Iterable[str], paths: Iterable[str]) -> dict[str, Any]:
     """All facts in one dictionary; see the module's RETURN for its shape."""
     release = os_release(Path("/etc/os-release").read_text())
@@ -99,6 +106,7 @@ def collect(disks: Iterable[str], paths: Iterable[str]) -> dict[str, Any]:
         "cpus": len(os.sched_getaffinity(0)),
         "disk_free_mb": {path: disk_free_mb(path) for path in disks},
         "packages": installed_packages(listing),
+        "nameservers": nameservers(RESOLVER.read_text() if RESOLVER.exists() else ""),
         "sites": known_sites(SITES),
         "paths": {path: os.path.lexists(path) for path in paths},
     }

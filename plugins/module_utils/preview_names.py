@@ -16,7 +16,7 @@ LONGEST_NAME = 25
 LONGEST_LABEL = 63
 HASH = 6
 # Names of accounts, units and directories that a site makes of its own name.
-OWN_SUFFIXES = ("build", "cache", "candidate", "manage", "run", "wake")
+OWN_SUFFIXES = ("alarm", "build", "cache", "candidate", "certificate", "manage", "run", "tls", "wake")
 
 
 class PreviewNameError(ValueError):

@@ -20,8 +20,8 @@ from ansible_collections.slipway.django.plugins.module_utils.release_records imp
     set_state,
     wanted_release,
 )
+from ansible_collections.slipway.django.plugins.module_utils.release_reissue import Reissue, inputs_again
 from ansible_collections.slipway.django.plugins.module_utils.release_request import Request, inputs_of
-from ansible_collections.slipway.django.plugins.module_utils.release_resources import shortage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ def look(request: Request, layout: Layout) -> Plan:
 
 
 def _look(request: Request, layout: Layout) -> tuple[Plan, list[dict[str, Any]]]:
-    inputs = inputs_of(request, layout)
+    inputs = inputs_again(layout, request.secrets) if request.reissue else inputs_of(request, layout)
     usable = [item for item in list_releases(layout) if item["state"] in (READY, LIVE, RETIRED)]
     if request.agreed:
         # The fleet has decided already; what was taken back is known to have been weighed.
@@ -60,8 +60,9 @@ def _look(request: Request, layout: Layout) -> tuple[Plan, list[dict[str, Any]]]
         fitting = [item for item in usable if item.get("inputs") == inputs]
     wanted = wanted_release(layout)
     if not fitting:
-        goal = f"a new release of {request.revision}\n{way_of(request)}"
-        return Plan("", "", inputs, due=True, diff=explain(wanted, inputs, goal), warning=shortage(layout)), fitting
+        what = "the live release once more" if request.reissue else f"a new release of {request.revision}"
+        goal = f"{what}\n{way_of(request)}"
+        return Plan("", "", inputs, due=True, diff=explain(wanted, inputs, goal)), fitting
     best = max(fitting, key=lambda item: ((RETIRED, READY, LIVE).index(item["state"]), item["id"]))
     if wanted is not None and best["state"] == RETIRED and best.get("taken_back_at") and not request.insist:
         told = (
@@ -133,7 +134,8 @@ def _build(request: Request, layout: Layout) -> tuple[Plan, str, dict[str, float
     plan = look(request, layout)
     if not plan.due:
         return plan, plan.release, {}
-    work = Build(request, layout, plan.inputs, plan.release)
+    kind = Reissue if request.reissue else Build
+    work = kind(request, layout, plan.inputs, plan.release)
     release = plan.release
     if not release:
         release = work.run()

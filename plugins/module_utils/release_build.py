@@ -12,7 +12,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,14 +73,17 @@ scope["main"](request)
 PATIENCE = 1500
 # The gate at which a release stops when this step of its own Python fails.
 GATES = {"collectstatic": "build", "plan": "migrations", "superuser": "migrate"}
+WAIT = {"name": "wait"}
 
 
 class StepFailed(ReleaseError):
     """A program of the build ended badly; ``output`` is all that it said."""
 
-    def __init__(self, message: str, output: str) -> None:
+    def __init__(self, message: str, output: str, step: str = "") -> None:
         super().__init__(message)
         self.output = output
+        # Name of the runner's step, where it is one of them that failed.
+        self.step = step
 
 
 class Build:
@@ -96,6 +99,7 @@ class Build:
         self.builder = f"{request.site}-build"
         self.timings: dict[str, float] = {}
         self.plan: MigrationPlan | None = None
+        self.checking: Beside | None = None
 
     def run(self) -> str:
         """Build, check and migrate; returns the release's id or raises ReleaseError with the release marked failed."""
@@ -106,6 +110,7 @@ class Build:
                 self._unpack,
                 self._before_build,
                 self._install,
+                self._begin_to_check,
                 self._collect,
                 self._after_build,
                 self._compress,
@@ -116,6 +121,8 @@ class Build:
                 step()
                 self.timings[step.__name__.strip("_")] = round((datetime.datetime.now() - started).total_seconds(), 2)
         except (ReleaseError, OSError, subprocess.SubprocessError, tarfile.TarError) as error:
+            if self.checking is not None:
+                self.checking.call_off()
             self._fail(error)
             told = str(error) if gate_of(str(error)) else f"The release was refused at the gate 'build': {error}"
             raise ReleaseError(
@@ -327,7 +334,7 @@ class Build:
             write_manifest(self.directory, {**read_manifest(self.directory), "lock": known})
 
     def _collect(self) -> None:
-        self._manage(self.builder, [{"name": "collectstatic"}], {"SLIPWAY_STAGE": "build"})
+        self._manage(self.builder, [{"name": "collectstatic"}])
 
     def _compress(self) -> None:
         cache = self.layout.cache / "compressed"
@@ -337,30 +344,61 @@ class Build:
     def _pool(self) -> None:
         as_user(self.builder, lambda: pool_static(self.directory / "static", self.layout.static_pool))
 
-    def _check_and_migrate(self) -> None:
-        request, account = self.request, self.request.site
+    def _begin_to_check(self) -> None:
+        """Check beside the collecting of static files, which is as much work; what changes the database waits for both.
+
+        Not for a first release, whose database is yet to be made, and not when a hook of the site has a say in what is checked.
+        """
+        if self.request.migrate and not self.request.shape.hooks.get("after_build") and self._earlier() is not None:
+            self.checking = self._beside(self.request.site, [*self._looks(stop_for_any=True), WAIT, *self._changes()])
+
+    def _looks(self, *, stop_for_any: bool = False) -> list[dict[str, Any]]:
+        """The steps that change nothing."""
         steps: list[dict[str, Any]] = [
-            {"name": "check", "arguments": ["check", "--deploy", "--fail-level", request.check_level]}
+            {"name": "check", "arguments": ["check", "--deploy", "--fail-level", self.request.check_level]}
         ]
+        if self.request.migrate:
+            if self.request.makemigrations_check:
+                steps.append({"name": "makemigrations", "arguments": ["makemigrations", "--check", "--dry-run"]})
+            always = bool(self.request.shape.hooks.get("before_migrate"))
+            steps.append({"name": "plan", "always_stop": always, "stop_for_any": stop_for_any})
+        return steps
+
+    def _changes(self) -> list[dict[str, Any]]:
+        """The steps that change the database."""
+        migrate: list[dict[str, Any]] = [{"name": "migrate", "lock_timeout": self.request.migrations_lock_timeout}]
+        return [*migrate, {"name": "superuser"}] if self.request.superuser else migrate
+
+    def _check_and_migrate(self) -> None:
+        request = self.request
         if not request.migrate:
-            self._manage(account, steps)
+            self._manage(request.site, self._looks())
             return
-        if request.makemigrations_check:
-            steps.append({"name": "makemigrations", "arguments": ["makemigrations", "--check", "--dry-run"]})
-        steps.append({"name": "plan", "always_stop": bool(request.shape.hooks.get("before_migrate"))})
-        migrate: list[dict[str, Any]] = [{"name": "migrate", "lock_timeout": request.migrations_lock_timeout}]
-        if request.superuser:
-            migrate.append({"name": "superuser"})
-        # What needs nobody's judgement is one process from the check to the superuser: a first install, or nothing to migrate.
-        found = self._migrate([*steps, *migrate])
+        found = self._checked_beside()
+        if found is None:
+            # What needs nobody's judgement is one process from the check to the superuser: a first install, or nothing to migrate.
+            found = self._migrate([*self._looks(), *self._changes()])
         if "migrated" not in found:
             self._judge()
             self.run_hooks("before_migrate")
             if self.plan is not None and self.plan.needs_dump and request.migrations_dump:
-                self._migrate_after_dump(self.plan, migrate)
+                self._migrate_after_dump(self.plan, self._changes())
             else:
-                self._migrate(migrate)
+                self._migrate(self._changes())
         self.run_hooks("after_migrate")
+
+    def _checked_beside(self) -> dict[str, dict[str, Any]] | None:
+        """What was found beside the build; nothing when that was no success, and all is to be looked at once more."""
+        if self.checking is None:
+            return None
+        checking, self.checking = self.checking, None
+        try:
+            return self._migrate([], beside=checking)
+        except StepFailed as error:
+            # An application that asks for its static files as it is loaded may not have found them yet.
+            if error.step in {step["name"] for step in self._changes()}:
+                raise
+            return None
 
     def _judge(self) -> None:
         if self.plan is None:
@@ -384,13 +422,15 @@ class Build:
         self._note(dump=str(dump.path))
         self._migrate(migrate)
 
-    def _migrate(self, steps: Sequence[Mapping[str, Any]], keep: int | None = None) -> dict[str, dict[str, Any]]:
+    def _migrate(
+        self, steps: Sequence[Mapping[str, Any]], keep: int | None = None, beside: Beside | None = None
+    ) -> dict[str, dict[str, Any]]:
         """Run steps of the migrations; the manifest says what may be applied from before it is until it is known."""
-        extra = {f"DJANGO_SUPERUSER_{name.upper()}": value for name, value in self.request.superuser.items()}
         if self.plan is not None and keep is None:
             self._note(migrations=[migration.record() for migration in self.plan.migrations])
         try:
-            found = results(self._manage(self.request.site, steps, extra, keep=keep))
+            said = beside.go() if beside is not None else self._manage(self.request.site, steps, keep=keep)
+            found = results(said)
         except StepFailed as error:
             found = results(error.output)
             self._remember(found)
@@ -413,21 +453,35 @@ class Build:
 
     # -- running things --------------------------------------------------------------------------------------------
 
-    def _manage(
-        self,
-        account: str,
-        steps: Sequence[Mapping[str, Any]],
-        extra: Mapping[str, str] | None = None,
-        *,
-        keep: int | None = None,
-    ) -> str:
+    def _manage(self, account: str, steps: Sequence[Mapping[str, Any]], *, keep: int | None = None) -> str:
         """Run steps of release_runner.py in one process of the release's own Python; returns what it said."""
+        with self._managing(account, steps, keep) as running:
+            return running.end()
+
+    def _beside(self, account: str, steps: Sequence[Mapping[str, Any]]) -> Beside:
+        """Start steps that are waited for later; the step WAIT among them is where they wait for us."""
+        reader, writer = os.pipe()
+        given = [{**step, "fd": reader} if step == WAIT else step for step in steps]
+        context = self._managing(account, given, reader)
+        try:
+            return Beside(context, context.__enter__(), writer)
+        except BaseException:
+            os.close(writer)
+            raise
+        finally:
+            os.close(reader)
+
+    @contextmanager
+    def _managing(self, account: str, steps: Sequence[Mapping[str, Any]], keep: int | None) -> Iterator[Running]:
+        extra = {"SLIPWAY_STAGE": "build"} if account == self.builder else {}
+        if any(step["name"] == "superuser" for step in steps):
+            extra |= {f"DJANGO_SUPERUSER_{name.upper()}": value for name, value in self.request.superuser.items()}
         with self._readable_credentials(account) as credentials:
-            environment = {**self.environment(), **(extra or {}), "CREDENTIALS_DIRECTORY": str(credentials)}
+            environment = {**self.environment(), **extra, "CREDENTIALS_DIRECTORY": str(credentials)}
             request = {"program": inspect.getsource(release_runner), "steps": steps}
             python = str(self.directory / "venv/bin/python")
             project = (self.directory / "project").resolve()
-            return self._output(
+            yield self._start(
                 [python, "-c", RUN], account, environment, cwd=project, stdin=json.dumps(request), keep=keep
             )
 
@@ -458,9 +512,9 @@ class Build:
         stdin: str = "",
     ) -> None:
         """Run a program as ``account`` with exactly this environment; raises ReleaseError with its last lines."""
-        self._output(arguments, account, environment, cwd=cwd, stdin=stdin)
+        self._start(arguments, account, environment, cwd=cwd, stdin=stdin).end()
 
-    def _output(
+    def _start(
         self,
         arguments: Sequence[str],
         account: str,
@@ -469,8 +523,8 @@ class Build:
         cwd: Path | None = None,
         stdin: str = "",
         keep: int | None = None,
-    ) -> str:
-        """The same, and what the program said; ``keep`` is a file that it gets open."""
+    ) -> Running:
+        """Start it; ``keep`` is a file that it gets open."""
         owner = account_of(account)
         base = {
             "HOME": str(self.layout.cache),
@@ -479,41 +533,98 @@ class Build:
             "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
             "PIP_CERT": "/etc/ssl/certs/ca-certificates.crt",
         }
-        try:
-            done = subprocess.run(
+        # Files, so that nobody has to write and to read while it works. This one is in memory, and Running.end closes it.
+        output = os.memfd_create("output")
+        with tempfile.TemporaryFile() as given:
+            given.write(stdin.encode())
+            given.seek(0)
+            process = subprocess.Popen(
                 list(arguments),
-                input=stdin,
-                stdout=subprocess.PIPE,
+                stdin=given,
+                stdout=output,
                 stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                check=False,
                 cwd=cwd or "/",
                 env={**base, **self.request.build_environment, **environment},
                 user=owner.pw_uid,
                 group=owner.pw_gid,
                 extra_groups=[],
                 umask=0o022,
-                timeout=PATIENCE,
                 pass_fds=() if keep is None else (keep,),
             )
-        except subprocess.TimeoutExpired as error:
-            said = error.output.decode(errors="replace") if isinstance(error.output, bytes) else str(error.output or "")
-            raise self._failed(arguments, account, f"{said}\nIt was ended after {PATIENCE} s.") from error
-        if done.returncode != 0:
-            raise self._failed(arguments, account, done.stdout)
-        return done.stdout
+        return Running(process, output, list(arguments), account)
 
-    def _failed(self, arguments: Sequence[str], account: str, output: str) -> StepFailed:
+
+class Running:
+    """A program of a build that was started."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        output: int,
+        arguments: Sequence[str],
+        account: str,
+    ) -> None:
+        self.process = process
+        self._output = output
+        self._arguments = arguments
+        self._account = account
+
+    def end(self) -> str:
+        """Wait for its end; returns what it said, or raises StepFailed with the last of it."""
+        ended = ""
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            ended = f"\nIt was ended after {PATIENCE} s."
+        finally:
+            # Also when it is we who are interrupted: nothing of a build goes on without it.
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+        with os.fdopen(self._output, "rb") as stream:
+            stream.seek(0)
+            said = stream.read().decode(errors="replace") + ended
+        if self.process.returncode != 0 or ended:
+            raise self._failed(said)
+        return said
+
+    def _failed(self, output: str) -> StepFailed:
         lines = output.strip().splitlines()
         marks = (release_runner.FAILED_STEP, release_runner.RESULT)
         step = next((line.removeprefix(marks[0]) for line in lines if line.startswith(marks[0])), "")
         gate = GATES.get(step, step) or "build"
         shown = "\n".join(line for line in lines if not line.startswith(marks)).strip()[-3000:]
-        return StepFailed(
-            f"The release was refused at the gate '{gate}' ({step or Path(arguments[0]).name}, as {account}):\n{shown}",
-            output,
-        )
+        name = step or Path(self._arguments[0]).name
+        told = f"The release was refused at the gate '{gate}' ({name}, as {self._account}):\n{shown}"
+        return StepFailed(told, output, step)
+
+
+class Beside:
+    """Steps that run beside the build, up to the one that waits for it."""
+
+    def __init__(self, context: AbstractContextManager[Running], running: Running, gate: int) -> None:
+        self._context = context
+        self._running = running
+        self._gate = gate
+
+    def go(self) -> str:
+        """Let them change the database, and wait for their end; returns what they said, or raises StepFailed."""
+        with suppress(BrokenPipeError):
+            # Where nobody waits at the other end they have ended already.
+            os.write(self._gate, b"1")
+        return self._end()
+
+    def call_off(self) -> None:
+        """Let them change nothing, and end."""
+        with suppress(StepFailed):
+            self._end()
+
+    def _end(self) -> str:
+        os.close(self._gate)
+        try:
+            return self._running.end()
+        finally:
+            self._context.__exit__(None, None, None)
 
 
 def as_user(account: str, work: Callable[[], None]) -> None:

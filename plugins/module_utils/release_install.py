@@ -22,6 +22,7 @@ from ansible_collections.slipway.django.plugins.module_utils.release_shape impor
     Lock,
     Shape,
     find_lock,
+    foreign_lock,
     lock_at,
 )
 
@@ -135,9 +136,10 @@ class Installer:
         """Install everything that the project itself brings."""
         lock = self.lock()
         if lock is None and not self.shape.distribution:
+            advice = foreign_lock((self.release / APP).resolve(), (self.release / "project").resolve())
             raise ReleaseError(
                 "The source has neither uv.lock nor requirements.txt nor pyproject.toml, so its dependencies are unknown. "
-                "Add one to site_source, or name another file in site_requirements."
+                f"{advice or 'Add one to site_source, or name another file in site_requirements.'}"
             )
         if lock is not None and lock.kind == "uv" and not self.is_offline:
             self._call("sync", "--locked", "--no-dev", "--no-editable", cwd=lock.path.parent)

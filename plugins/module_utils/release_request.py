@@ -15,6 +15,8 @@ from ansible_collections.slipway.django.plugins.module_utils.release_shape impor
 
 # Part of what decides whether a release must be built anew: raise it when the build below changes what it makes.
 RECIPE = "4"
+# The input that a rotation of keys changes.
+SECRETS = "the secrets"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +51,10 @@ class Request:
     insist: bool = False
     # Id on which the hosts of a fleet agreed; a host alone chooses its own.
     agreed: str = ""
+    # Whether the live release is made once more, for secrets that changed, instead of one from a source.
+    reissue: bool = False
+    # Names of the secrets that it is given; nothing means all that there are.
+    secrets: Sequence[str] = ()
     archive: str = ""
 
 
@@ -64,23 +70,32 @@ def quote_environment(values: Mapping[str, str]) -> str:
 def inputs_of(request: Request, layout: Layout) -> dict[str, str]:
     """A hash for each thing that decides what a release would be; all equal, equal release."""
     python = subprocess.run([request.python, "--version"], capture_output=True, text=True, check=False).stdout.strip()
-    credentials = {}
-    if layout.credentials.is_dir():
-        credentials = {path.name: digest_of(path.read_bytes()) for path in layout.credentials.iterdir()}
     parts: dict[str, Any] = {
         "the recipe of releases": RECIPE,
         "the source": request.source_digest,
         "the client": request.client_digest,
         "the settings module": request.settings,
         "the environment": dict(request.environment),
-        "the secrets": credentials,
         "the pinned Gunicorn": request.gunicorn_requirements,
         "the host's Python": python,
         "the check level": request.check_level,
         "the first superuser": request.superuser.get("username", ""),
         **request.shape.inputs(),
     }
-    return {name: digest_of(json.dumps(value, sort_keys=True).encode()) for name, value in parts.items()}
+    digests = {name: digest_of(json.dumps(value, sort_keys=True).encode()) for name, value in parts.items()}
+    return {**digests, SECRETS: digest_of_secrets(layout, request.secrets)}
+
+
+def digest_of_secrets(layout: Layout, names: Sequence[str] = ()) -> str:
+    """One hash for the secrets of the site as they are on the disk: those named, or all."""
+    credentials = {}
+    if layout.credentials.is_dir():
+        credentials = {
+            path.name: digest_of(path.read_bytes())
+            for path in layout.credentials.iterdir()
+            if not names or path.name in names
+        }
+    return digest_of(json.dumps(credentials, sort_keys=True).encode())
 
 
 def digest_of(content: bytes) -> str:

@@ -121,7 +121,7 @@ def plan(step: dict[str, Any]) -> bool:
             }
         )
     emit("plan", first=first, vendor=connection.vendor, migrations=found)
-    return bool(step.get("always_stop")) or bool(found and not first)
+    return bool(step.get("always_stop")) or bool(found and (not first or step.get("stop_for_any")))
 
 
 def changes_data(operation: Any) -> bool:
@@ -568,6 +568,13 @@ def describe(
 # -- the steps -----------------------------------------------------------------------------------------------------
 
 
+def wait(step: dict[str, Any]) -> bool:
+    """Until the engine writes to the pipe ``fd``: what follows changes the database, and the build beside this may still fail."""
+    if not os.read(step["fd"], 1):
+        sys.exit(1)
+    return False
+
+
 def superuser(step: dict[str, Any]) -> bool:
     """Create the first superuser unless there is one of that name, by whatever the project's users log in with."""
     from django.contrib.auth import get_user_model
@@ -591,6 +598,7 @@ def collectstatic(step: dict[str, Any]) -> bool:
 STEPS: dict[str, Callable[[dict[str, Any]], bool]] = {
     "collectstatic": collectstatic,
     "plan": plan,
+    "wait": wait,
     "dump": dump,
     "migrate": migrate,
     "superuser": superuser,

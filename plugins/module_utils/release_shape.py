@@ -33,6 +33,13 @@ REQUIREMENTS = (
     "requirements/main.txt",
     "requirements-base.txt",
 )
+# Locks that only their own tool reads, and the command that writes what every installer reads: with hashes, into this file.
+EXPORTED = "requirements.lock.txt"
+FOREIGN_LOCKS = {
+    "poetry.lock": f"poetry export --output {EXPORTED}` (of the plugin poetry-plugin-export",
+    "Pipfile.lock": f"pipenv requirements --hash > {EXPORTED}` (of Pipenv",
+    "pdm.lock": f"pdm export --prod --output {EXPORTED}` (of PDM",
+}
 # What a stage's commands run as, and when: see docs/your-app.md.
 BUILD_STAGES = ("before_build", "after_build")
 MADE_BY = (*BUILD_STAGES, "before_migrate", "after_migrate")
@@ -105,6 +112,8 @@ class Lock:
                 f"{self.path.name} has no hashes, so every release installs whatever the package index has that day. "
                 f"Run `uv pip compile --generate-hashes {self.path.name} -o requirements.lock.txt` and set site_requirements to its result."
             )
+        if foreign := foreign_lock(self.path.parent, self.path.parent):
+            return f"{self.path.name} is installed without its lock, so every release installs whatever the package index has. {foreign}"
         return (
             f"{self.path.name} is not locked, so every release installs whatever the package index has that day. "
             "Run `uv lock` and commit uv.lock, or set site_requirements to a file with hashes."
@@ -140,8 +149,7 @@ def project_of(root: Path, wanted: str = "") -> Path:
 
 def find_lock(root: Path, project: Path) -> Lock | None:
     """The first file that says what the project needs: beside manage.py, then above it, then anywhere below the source."""
-    places = [directory for directory in (project, *project.parents) if directory == root or root in directory.parents]
-    for directory in places:
+    for directory in _up_to(root, project):
         found = _lock_in(directory)
         if found:
             return found
@@ -150,6 +158,11 @@ def find_lock(root: Path, project: Path) -> Lock | None:
         for path in sorted(below, key=lambda path: (len(path.parts), path)):
             return lock_at(path)
     return None
+
+
+def _up_to(root: Path, project: Path) -> list[Path]:
+    """The project's directory and those above it, up to the source's top."""
+    return [directory for directory in (project, *project.parents) if directory == root or root in directory.parents]
 
 
 def _lock_in(directory: Path) -> Lock | None:
@@ -177,6 +190,15 @@ def lock_at(path: Path) -> Lock:
     if path.name.startswith("pylock"):
         return Lock("requirements", path, True)
     return Lock("requirements", path, "--hash=" in _whole(path))
+
+
+def foreign_lock(root: Path, project: Path) -> str:
+    """What to do about a lock that only its own tool reads, beside manage.py or above it; nothing where there is none."""
+    for place in _up_to(root, project):
+        for name, command in FOREIGN_LOCKS.items():
+            if (place / name).is_file():
+                return f"{name} is read by its own tool only: run `{command}), commit the result and set site_requirements to {EXPORTED}."
+    return ""
 
 
 def _whole(path: Path, depth: int = 3) -> str:

@@ -10,6 +10,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.slipway.django.plugins.module_utils.release_lock import Holder, drop, hold
+from ansible_collections.slipway.django.plugins.module_utils.release_migrations import way_back
 from ansible_collections.slipway.django.plugins.module_utils.release_records import (
     FAILED,
     LIVE,
@@ -56,6 +58,18 @@ def choose(layout: Layout, named: str = "") -> Choice:
     return Choice(str(target["id"]), serving, between)
 
 
+def judged(choice: Choice, *, accept: bool) -> Choice:
+    """The choice, unless the database has gone where its code cannot follow; raises ReleaseError."""
+    way = way_back(choice.between)
+    if not way.is_free and not accept:
+        listed = "".join(f"\n  {line}" for line in way.lines())
+        raise ReleaseError(
+            f"{choice.target} cannot be expected to work with the database as it is now:{listed}\nNothing was changed; "
+            f"{choice.live or 'no release'} keeps serving. To go back all the same: -e rollback_accept=true."
+        )
+    return choice
+
+
 def take_back(layout: Layout, choice: Choice, who: str) -> None:
     """Make the target the wanted release; the switch notes on the live one that it was taken back."""
     if choice.target == choice.live:
@@ -66,6 +80,38 @@ def take_back(layout: Layout, choice: Choice, who: str) -> None:
     set_state(
         layout.releases / choice.target, READY, taken_back_at="", taken_back_by="", takes_back=choice.live, taken_by=who
     )
+
+
+def go_back(layout: Layout, holder: Holder, named: str = "", *, accept: bool = False, dead: str = "") -> Choice:
+    """Choose as the run that holds the site, and mark what was chosen; raises ReleaseError, with the site no more held.
+
+    It stays held while there is something to switch. ``dead`` is a run that the caller knows to be gone.
+    """
+    with hold(layout, holder, dead=dead):
+        try:
+            choice = judged(choose(layout, named), accept=accept)
+            take_back(layout, choice, holder.owner)
+        except ReleaseError:
+            drop(layout, holder)
+            raise
+        if choice.target == choice.live:
+            drop(layout, holder)
+    return choice
+
+
+def told(choice: Choice) -> dict[str, Any]:
+    """The choice as plain data for a module's result."""
+    lines = way_back(choice.between).lines()
+    after = f"{choice.target}\n" + "".join(f"{line}\n" for line in lines)
+    changed = choice.target != choice.live
+    diff = {"before_header": "release", "after_header": "release", "before": f"{choice.live}\n", "after": after}
+    return {
+        "changed": changed,
+        "release": choice.target,
+        "live": choice.live,
+        "migrations": lines,
+        "diff": [diff] if changed else [],
+    }
 
 
 def _named(releases: list[dict[str, Any]], named: str) -> dict[str, Any]:

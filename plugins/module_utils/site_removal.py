@@ -47,7 +47,7 @@ class Outcome:
 
 def accounts_of(site: str) -> tuple[str, ...]:
     """System accounts that a site may have, each with a group of its name."""
-    return (site, f"{site}-build", f"{site}-cache")
+    return (site, f"{site}-build", f"{site}-cache", f"{site}-tls")
 
 
 def all_users() -> list[str]:
@@ -99,6 +99,7 @@ class SiteRemoval:
             self.layout.state,
             self.layout.cache,
             self.root / "etc/slipway" / self.site,
+            self.root / "var/lib/slipway.d/deliveries" / self.site,
             self.root / "run" / self.site,
             self.root / "run" / cache,
         ]
@@ -170,8 +171,10 @@ class SiteRemoval:
             for path in self.directories():
                 if path.is_dir():
                     shutil.rmtree(path)
-            # What lies in a directory of others: the socket of releases on trial, and the groups of processes of template units.
+            # What lies in a directory of others: the sockets of a trial that was broken off, and the groups of processes of template units.
             (self.root / f"run/{self.site}-candidate.sock").unlink(missing_ok=True)
+            for path in (self.root / "run/slipway").glob(f"{self.site}@*.trial"):
+                path.unlink(missing_ok=True)
             self._systemctl("stop", slices_of(units))
             self._accounts(found)
             shutil.rmtree(self.layout.records, ignore_errors=True)

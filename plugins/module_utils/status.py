@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.slipway.django.plugins.module_utils import release_audit
+from ansible_collections.slipway.django.plugins.module_utils.jwt_live import report as keys_report
 from ansible_collections.slipway.django.plugins.module_utils.release_lock import LEASE, read_lock, seconds_since
 from ansible_collections.slipway.django.plugins.module_utils.release_records import (
     LIVE,
@@ -74,8 +75,10 @@ def status(layout: Layout, run: Run = run_command) -> dict[str, Any]:
         "audit": release_audit.read(layout, last=5),
         "maintenance": _maintenance(layout),
         "certificate": _certificate(layout, run),
+        "keys": keys_report(layout, run),
         "upstream": _upstream(layout),
         "failed_units": _failed_units(run),
+        "restart_due": _restart_due(layout),
         "disks": _disks(layout),
         "memory": _memory(layout),
         "time": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -149,18 +152,25 @@ def _maintenance(layout: Layout) -> bool:
 
 
 def _certificate(layout: Layout, run: Run) -> dict[str, Any]:
-    """When the certificate that visitors are shown ends, and in how many days; empty on a host that shows none."""
+    """When the certificate that visitors are shown ends, in how many days, and which part of its lifetime that is; empty where none is."""
     path = layout.root / "etc/slipway" / layout.site / "tls/current/fullchain.pem"
     if not path.exists():
         return {}
-    _, output = run(["openssl", "x509", "-noout", "-enddate", "-dateopt", "iso_8601", "-in", str(path)])
-    end = output.partition("=")[2].strip()
+    _, output = run(["openssl", "x509", "-noout", "-startdate", "-enddate", "-dateopt", "iso_8601", "-in", str(path)])
+    told = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
     try:
-        until = datetime.datetime.strptime(end, "%Y-%m-%d %H:%M:%SZ").replace(tzinfo=datetime.UTC)
+        since, until = (
+            datetime.datetime.strptime(told.get(name, "").strip(), "%Y-%m-%d %H:%M:%SZ").replace(tzinfo=datetime.UTC)
+            for name in ("notBefore", "notAfter")
+        )
     except ValueError:
-        return {"until": "", "days": None}
+        return {"until": "", "days": None, "left": None}
     left = until - datetime.datetime.now(datetime.UTC)
-    return {"until": until.strftime("%Y-%m-%dT%H:%M:%SZ"), "days": round(left.total_seconds() / 86400, 1)}
+    return {
+        "until": until.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "days": round(left.total_seconds() / 86400, 1),
+        "left": round(left / (until - since), 3) if until > since else 0.0,
+    }
 
 
 def _upstream(layout: Layout) -> dict[str, bool]:
@@ -174,6 +184,14 @@ def _upstream(layout: Layout) -> dict[str, bool]:
 def _failed_units(run: Run) -> list[str]:
     _, output = run(["systemctl", "list-units", "--failed", "--plain", "--no-legend", "--full", "--no-pager"])
     return [line.split()[0] for line in output.splitlines() if line.strip()]
+
+
+def _restart_due(layout: Layout) -> list[str]:
+    """Units that still run with the libraries of before an automatic upgrade, as that has noted."""
+    try:
+        return (layout.root / "run/slipway.d/restart-due").read_text().split()
+    except OSError:
+        return []
 
 
 def _disks(layout: Layout) -> list[dict[str, Any]]:

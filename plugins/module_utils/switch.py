@@ -32,6 +32,13 @@ from ansible_collections.slipway.django.plugins.module_utils.release_records imp
 )
 from ansible_collections.slipway.django.plugins.module_utils.release_static import prune_pool
 
+# Starts a release for a trial and asks it; returns what lets it serve, or raises ReleaseError with nothing of it left.
+Judge = Callable[[str], Callable[[], None]]
+# Begins the name of a release that is on its way out.
+PRUNED = ".pruned-"
+# Seconds that a run waits for an old instance to end.
+DRAINING = 3.0
+
 
 @dataclasses.dataclass(frozen=True)
 class Situation:
@@ -49,8 +56,9 @@ class Situation:
 class Switch:
     """One site's switch, used by who holds the site.
 
-    ``configuration`` are files whose change makes a restart due. ``judge`` is asked about a release before it may serve and
-    raises ReleaseError. ``proving`` is whether somebody will ask from outside and call :meth:`confirm` or :meth:`put_back`.
+    ``configuration`` are files whose change makes a restart due. ``judge`` is asked about a release before it may serve.
+    ``proving`` is whether somebody will ask from outside and call :meth:`confirm`
+    or :meth:`put_back`.
     """
 
     def __init__(
@@ -59,7 +67,7 @@ class Switch:
         configuration: Sequence[str | Path],
         *,
         keep: int = 5,
-        judge: Callable[[str], None] | None = None,
+        judge: Judge | None = None,
         proving: bool = False,
         run: Run = run_command,
     ) -> None:
@@ -78,6 +86,10 @@ class Switch:
 
     def running(self) -> list[str]:
         """Instances that run, or try to: one that drains is on its way out, and one the socket only names is not there."""
+        return self._instances("active", "activating", "reloading", "failed")
+
+    def _instances(self, *states: str) -> list[str]:
+        """Instances that are in one of these states."""
         status, output = self._run(
             ["systemctl", "list-units", "--all", "--plain", "--no-legend", "--full", f"{self.layout.site}@*.service"]
         )
@@ -85,7 +97,7 @@ class Switch:
             return []
         prefix = f"{self.layout.site}@"
         rows = [line.split() for line in output.splitlines() if line.strip()]
-        names = [row[0] for row in rows if row[2] in ("active", "activating", "reloading", "failed")]
+        names = [row[0] for row in rows if row[2] in states]
         return sorted(name[len(prefix) : -len(".service")] for name in names if name.startswith(prefix))
 
     def _active(self, release: str) -> bool:
@@ -138,8 +150,9 @@ class Switch:
             return False, situation
         place = self.layout.releases / situation.wanted
         if situation.fresh:
+            let_serve = None
             if self.judge is not None and not self._active(situation.wanted):
-                self._ask_the_judge(self.judge, situation)
+                let_serve = self._ask_the_judge(self.judge, situation)
             # Written before anything moves, so that a run that is killed on the way leaves a release to go back to.
             serving = [item["id"] for item in list_releases(self.layout) if item["state"] == LIVE]
             known = {key: value for key, value in read_manifest(place).items() if key != "proven_at"}
@@ -147,16 +160,19 @@ class Switch:
             if proven:
                 known["was_proven_at"] = proven
             write_manifest(place, {**known, **({"previous": serving[-1]} if serving else {})})
+            if let_serve is not None:
+                let_serve()
         self._start(situation)
         self._point_current(situation.wanted)
-        self._run(["systemctl", "enable", "--quiet", self.unit(situation.wanted)])
+        self._at_boot("enable", situation.wanted)
         for release in situation.running:
             if release != situation.wanted:
                 self._retire(release)
         for item in list_releases(self.layout):
             if item["state"] == LIVE and item["id"] != situation.wanted:
-                # Also when it died and nothing lists it any more: at the next boot it would be back.
-                self._run(["systemctl", "disable", "--quiet", self.unit(item["id"])])
+                if item["id"] not in situation.running:
+                    # It died and nothing lists it any more: at the next boot it would be back.
+                    self._at_boot("disable", item["id"])
                 set_state(self.layout.releases / item["id"], RETIRED, **self._taken_back(place, item["id"]))
         if situation.fresh:
             set_state(place, LIVE)
@@ -174,6 +190,36 @@ class Switch:
         """Note that the release was seen from outside: it is one to go back to."""
         place = self.layout.releases / release
         write_manifest(place, {**read_manifest(place), "proven_at": now()})
+        self.drop_secrets()
+        waited = self.settle()
+        manifest = read_manifest(place)
+        write_manifest(place, {**manifest, "timings": {**(manifest.get("timings") or {}), "drain": round(waited, 2)}})
+
+    def settle(self) -> float:
+        """Wait a moment for instances that drain: on connections that Nginx keeps to them they answer until they end.
+
+        Whoever looks at the site after a run should meet what the run brought. One with a long request may take its time. Returns the
+        seconds that it took.
+        """
+        begun = time.monotonic()
+        while self._instances("deactivating") and time.monotonic() < begun + DRAINING:
+            time.sleep(0.05)
+        waited = time.monotonic() - begun
+        # Until then systemctl warns whoever looks at a unit that something has changed on disk. Nobody has to wait for it.
+        self._run(["systemd-run", "--quiet", "--collect", "systemctl", "daemon-reload"])
+        return waited
+
+    def drop_secrets(self) -> None:
+        """Remove the secrets that no unit of the site is given any more.
+
+        Until a release without them serves for good, the one before it could not be started again if they were gone.
+        """
+        units = list((self.layout.root / "etc/systemd/system").glob(f"{self.layout.site}*.service"))
+        given = {line.strip() for unit in units for line in unit.read_text().splitlines() if "LoadCredential=" in line}
+        if given and self.layout.credentials.is_dir():
+            for path in self.layout.credentials.iterdir():
+                if f"LoadCredential={path.name}:{path}" not in given:
+                    path.unlink()
 
     def put_back(self, release: str, gate: str, reason: str) -> str:
         """Let the previous release serve again instead of one that failed its proof; returns what to tell the operator."""
@@ -183,7 +229,7 @@ class Switch:
         told = f"Its last journal lines:\n{journal}\n{self._refuse(release, gate, reason)} "
         there = self.layout.releases / previous / "release.json"
         if not previous or not there.is_file() or read_manifest(there.parent)["state"] != RETIRED:
-            self._run(["systemctl", "disable", "--quiet", self.unit(release)])
+            self._at_boot("disable", release)
             self._run(["systemctl", "stop", self.unit(release)])
             return told + "There is no release to go back to: none serves."
         set_state(there.parent, READY)
@@ -196,9 +242,9 @@ class Switch:
         unit = self.unit(release)
         return self._run(["journalctl", "--no-pager", f"--lines={lines}", "--output=cat", f"--unit={unit}"])[1]
 
-    def _ask_the_judge(self, judge: Callable[[str], None], situation: Situation) -> None:
+    def _ask_the_judge(self, judge: Judge, situation: Situation) -> Callable[[], None]:
         try:
-            judge(situation.wanted)
+            return judge(situation.wanted)
         except ReleaseError as error:
             marked = self._refuse(situation.wanted, gate_of(str(error)) or "candidate", str(error))
             raise ReleaseError(f"{error}\n{marked} {self._standing(situation)}") from error
@@ -258,9 +304,13 @@ class Switch:
 
     def _retire(self, release: str) -> None:
         """Let an old instance finish its requests and end; nobody waits for that, since it takes no new ones."""
-        self._run(["systemctl", "disable", "--quiet", self.unit(release)])
+        self._at_boot("disable", release)
         self._run(["systemctl", "reset-failed", self.unit(release)])
         self._run(["systemctl", "stop", "--no-block", self.unit(release)])
+
+    def _at_boot(self, verb: str, release: str) -> None:
+        """Enable or disable an instance. Only the next boot asks for that, so nobody waits while systemd reads its units: see settle."""
+        self._run(["systemctl", verb, "--quiet", "--no-reload", self.unit(release)])
 
     def _prune(self, live: str) -> None:
         """Keep the live release, the previous one, and the newest few of the rest; a failed one counts like any other."""
@@ -275,9 +325,15 @@ class Switch:
         spare = [item for item in retired if item is not previous]
         surplus = spare[: max(0, len(spare) - (self.keep - 2))]
         for item in surplus:
-            shutil.rmtree(self.layout.releases / item["id"])
+            (self.layout.releases / item["id"]).rename(self.layout.home / f"{PRUNED}{item['id']}")
+        # Also what an earlier run could not finish.
+        gone = [str(path) for path in self.layout.home.glob(f"{PRUNED}*")]
         if surplus:
             prune_pool(self.layout)
+        # Ten thousand files, for which nobody has to wait.
+        if gone and self._run(["systemd-run", "--quiet", "--collect", "--nice=10", "rm", "-rf", "--", *gone])[0] != 0:
+            for path in gone:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def summary(situation: Situation) -> dict[str, Any]:

@@ -36,11 +36,18 @@ options:
     description:
       - C(present) brings the set live.
       - C(absent) takes away what an earlier run wrote, as its record says; the units among it are stopped first.
+      - C(confirmed) says that a guarded set may stay; the action plugin does so by itself.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, confirmed]
     default: present
   site:
     description: Site that this set belongs to, so that it goes when the site is removed.
+    type: str
+    default: ""
+  request:
+    description:
+      - Stands for everything that is asked for; the action plugin sets it, and does not ask the host again when M(slipway.django.host_info)
+        has just found the set there as it was asked for by the same request.
     type: str
     default: ""
   files:
@@ -71,6 +78,11 @@ options:
     type: list
     elements: path
     default: []
+  awaits:
+    description: Files made by earlier tasks that C(validate) reads; in check mode, where one is missing, it is not run.
+    type: list
+    elements: path
+    default: []
   root:
     description: Directory of which the candidate is a copy with the set laid in.
     type: path
@@ -98,6 +110,12 @@ options:
     type: list
     elements: str
     default: []
+  guard:
+    description:
+      - Seconds after which the host puts the previous files back by itself and runs C(apply), unless the controller gets in again.
+      - The controller tries that over a new connection as soon as the set is live. For firewalls and sshd; 0 is no guard.
+    type: int
+    default: 0
   purge:
     description: Remove files that an earlier run of this set wrote and that are not listed any more.
     type: bool
@@ -126,6 +144,10 @@ applied:
   description: Whether the apply commands ran.
   type: bool
   returned: always
+guarded:
+  description: Whether the set was put under guard, and confirmed.
+  type: bool
+  returned: always
 """
 
 
@@ -148,6 +170,7 @@ def _wanted(parameters: dict[str, Any]) -> Wanted:
 
     return Wanted(
         name=parameters["name"],
+        request=parameters["request"],
         site=parameters["site"],
         files=[
             File(
@@ -170,6 +193,7 @@ def _wanted(parameters: dict[str, Any]) -> Wanted:
         ],
         absent=parameters["absent"],
         inputs=parameters["inputs"],
+        awaits=parameters["awaits"],
         root=parameters["root"],
         validate=[validate] if isinstance(validate := parameters["validate"], str) else list(validate),
         apply=parameters["apply"],
@@ -177,6 +201,7 @@ def _wanted(parameters: dict[str, Any]) -> Wanted:
         probes=parameters["probes"],
         removal=parameters["removal"],
         purge=parameters["purge"],
+        guard=parameters["guard"],
     )
 
 
@@ -201,13 +226,15 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "state": {"type": "str", "choices": ["present", "absent", "confirmed"], "default": "present"},
             "site": {"type": "str", "default": ""},
+            "request": {"type": "str", "default": ""},
             "files": {**items, "options": file_options},
             "directories": {**items, "options": directory_options},
             "links": {**items, "options": link_options},
             "absent": {"type": "list", "elements": "path", "default": []},
             "inputs": {"type": "list", "elements": "path", "default": []},
+            "awaits": {"type": "list", "elements": "path", "default": []},
             "root": {"type": "path"},
             "validate": {"type": "raw", "default": []},
             "apply": {"type": "list", "elements": "str", "default": []},
@@ -215,17 +242,21 @@ def main() -> None:
             "probes": {"type": "list", "elements": "str", "default": []},
             "removal": {"type": "list", "elements": "str", "default": []},
             "purge": {"type": "bool", "default": True},
+            "guard": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
     )
     os.umask(0o022)
     try:
         config_set = ConfigSet(_wanted(module.params))
-        verb = config_set.remove if module.params["state"] == "absent" else config_set.converge
-        outcome = verb(check=module.check_mode)
+        if module.params["state"] == "confirmed":
+            outcome = config_set.confirm()
+        else:
+            verb = config_set.remove if module.params["state"] == "absent" else config_set.converge
+            outcome = verb(check=module.check_mode)
     except (ConfigSetError, OSError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=outcome.changed, applied=outcome.applied, diff=outcome.diff)
+    module.exit_json(changed=outcome.changed, applied=outcome.applied, guarded=outcome.guarded, diff=outcome.diff)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.slipway.django.plugins.module_utils.config_set import sets_in_place
 from ansible_collections.slipway.django.plugins.module_utils.host_info import collect
 
 DOCUMENTATION = """
@@ -36,8 +37,9 @@ RETURN = """
 ansible_facts:
   description: >-
     slipway_host, with distribution, release, version, architecture, python, epoch (seconds), memory_mb, cpus,
-    disk_free_mb, packages (name to version), paths (path to bool) and sites: what the host remembers of each site and preview,
-    with site, domains, since (UTC) and, for a preview, its name and whose it is (of).
+    disk_free_mb, packages (name to version), nameservers, paths (path to bool) and sites: what the host remembers of each site and preview,
+    with site, domains, since (UTC) and, for a preview, its name and whose it is (of). And slipway_sets: the request of each configuration
+    set that is in place, by name, so that M(slipway.django.config_set) need not look again.
   type: dict
   returned: always
 """
@@ -52,9 +54,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.exit_json(
-        changed=False, ansible_facts={"slipway_host": collect(module.params["disks"], module.params["paths"])}
-    )
+    facts = collect(module.params["disks"], module.params["paths"])
+    module.exit_json(changed=False, ansible_facts={"slipway_host": facts, "slipway_sets": sets_in_place()})
 
 
 if __name__ == "__main__":

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.slipway.django.plugins.module_utils.release import build, look
+from ansible_collections.slipway.django.plugins.module_utils.release import Plan, build, look
 from ansible_collections.slipway.django.plugins.module_utils.release_lock import Busy, Holder
 from ansible_collections.slipway.django.plugins.module_utils.release_migrations import diff_of, foreseen, lines_of
 from ansible_collections.slipway.django.plugins.module_utils.release_records import (
@@ -15,7 +19,9 @@ from ansible_collections.slipway.django.plugins.module_utils.release_records imp
     read_manifest,
     wanted_release,
 )
+from ansible_collections.slipway.django.plugins.module_utils.release_reissue import revision_again
 from ansible_collections.slipway.django.plugins.module_utils.release_request import Request
+from ansible_collections.slipway.django.plugins.module_utils.release_resources import shortage
 from ansible_collections.slipway.django.plugins.module_utils.release_shape import APP, Shape
 
 DOCUMENTATION = """
@@ -105,6 +111,17 @@ options:
     description: A first superuser, as C(username), C(email) and C(password).
     type: dict
     default: {}
+  reissue:
+    description:
+      - Whether the live release is made once more because secrets changed, with the same gates but without reading a source; what the
+        options say of sources and packages is left aside.
+    type: bool
+    default: false
+  secrets:
+    description: Names of the secrets whose change makes a new release due; none means all that the host has of the site.
+    type: list
+    elements: str
+    default: []
   agreed:
     description: Id on which the hosts of a fleet agreed, from what each said in check mode; a host alone chooses its own.
     type: str
@@ -154,6 +171,38 @@ def lacks_wheelhouse(request: Request, layout: Layout) -> bool:
     return bool(wheels) and not layout.wheelhouse(wheels).is_dir()
 
 
+def can_build(request: Request, layout: Layout, given: Mapping[str, Any]) -> bool:
+    """Whether everything is here that a build needs; a release that is complete, or is made once more, needs nothing."""
+    if given["build"] or request.archive:
+        return True
+    return bool(given["content"]) and not lacks_wheelhouse(request, layout)
+
+
+def told(module: AnsibleModule, plan: Plan, request: Request, layout: Layout) -> dict[str, Any]:
+    """What was found, when nothing is built, or not yet."""
+    # A build asks for itself, and refuses.
+    short = shortage(layout) if module.check_mode and plan.due and not plan.release else ""
+    for warning in filter(None, (plan.warning, short)):
+        module.warn(warning)
+    shown = list(plan.diff)
+    if module.check_mode and plan.due and not plan.release and request.migrate:
+        live = wanted_release(layout)
+        place = layout.releases / live["id"] / APP if live else None
+        shown += diff_of(foreseen(module.params["migration_files"], place))
+    return {
+        "changed": plan.due,
+        "release": plan.release,
+        "state": plan.state,
+        "diff": shown,
+        "revision": revision_again(layout) if request.reissue else request.revision,
+        "fitting": list(plan.fitting),
+        "known": list(plan.known),
+        "lacks_archive": plan.due and not module.check_mode,
+        "lacks_wheelhouse": lacks_wheelhouse(request, layout),
+        "ansible_facts": {"slipway_releases": {request.site: plan.release}},
+    }
+
+
 def main() -> None:
     """Entry point."""
     module = AnsibleModule(
@@ -196,6 +245,11 @@ def main() -> None:
             "shape": {"type": "dict", "default": {}},
             "origin": {"type": "dict", "default": {}},
             "archive": {"type": "path", "default": ""},
+            # Base64, and no secret: too long for a log.
+            "content": {"type": "str", "default": "", "no_log": True},
+            "reissue": {"type": "bool", "default": False},
+            "secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
+            "build": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -207,27 +261,13 @@ def main() -> None:
     request = Request(**parameters)
     layout = Layout(request.site)
     try:
-        if not request.archive:
-            plan = look(request, layout)
-            if plan.warning:
-                module.warn(plan.warning)
-            facts = {"slipway_releases": {request.site: plan.release}}
-            shown = list(plan.diff)
-            if module.check_mode and plan.due and not plan.release and request.migrate:
-                live = wanted_release(layout)
-                place = layout.releases / live["id"] / APP if live else None
-                shown += diff_of(foreseen(module.params["migration_files"], place))
-            module.exit_json(
-                changed=plan.due,
-                release=plan.release,
-                state=plan.state,
-                diff=shown,
-                revision=request.revision,
-                fitting=list(plan.fitting),
-                known=list(plan.known),
-                lacks_wheelhouse=lacks_wheelhouse(request, layout),
-                ansible_facts=facts,
-            )
+        plan = look(request, layout)
+        if module.check_mode or not plan.due or not can_build(request, layout, module.params):
+            module.exit_json(**told(module, plan, request, layout))
+        if module.params["content"]:
+            archive = Path(module.tmpdir) / "source.tar.gz"
+            archive.write_bytes(base64.b64decode(module.params["content"]))
+            request = dataclasses.replace(request, archive=str(archive))
         plan, release, timings = build(request, layout, Holder(**module.params["holder"]), module.params["dead"])
     except Busy as error:
         module.fail_json(msg=str(error), busy=error.record)

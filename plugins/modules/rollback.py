@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.slipway.django.plugins.module_utils.release_lock import Busy, Holder, drop, hold
-from ansible_collections.slipway.django.plugins.module_utils.release_migrations import way_back
+from ansible_collections.slipway.django.plugins.module_utils.release_lock import Busy, Holder
 from ansible_collections.slipway.django.plugins.module_utils.release_records import Layout, ReleaseError
-from ansible_collections.slipway.django.plugins.module_utils.rollback import Choice, choose, take_back
+from ansible_collections.slipway.django.plugins.module_utils.rollback import choose, go_back, judged, told
 
 DOCUMENTATION = """
 module: rollback
@@ -74,52 +71,17 @@ def main() -> None:
     )
     wanted = module.params
     layout = Layout(wanted["site"])
-    holder = Holder(**wanted["holder"])
     try:
         if module.check_mode:
             module.exit_json(**told(judged(choose(layout, wanted["release"]), accept=wanted["accept"])))
-        with hold(layout, holder, dead=wanted["dead"]):
-            try:
-                choice = judged(choose(layout, wanted["release"]), accept=wanted["accept"])
-                take_back(layout, choice, holder.owner)
-            except ReleaseError:
-                drop(layout, holder)
-                raise
-            if choice.target == choice.live:
-                drop(layout, holder)
-        facts = {"slipway_releases": {layout.site: choice.target}}
-        module.exit_json(**told(choice), ansible_facts=facts)
+        choice = go_back(
+            layout, Holder(**wanted["holder"]), wanted["release"], accept=wanted["accept"], dead=wanted["dead"]
+        )
+        module.exit_json(**told(choice), ansible_facts={"slipway_releases": {layout.site: choice.target}})
     except Busy as error:
         module.fail_json(msg=str(error), busy=error.record)
     except ReleaseError as error:
         module.fail_json(msg=str(error))
-
-
-def judged(choice: Choice, *, accept: bool) -> Choice:
-    """The choice, unless the database has gone where its code cannot follow; raises ReleaseError."""
-    way = way_back(choice.between)
-    if not way.is_free and not accept:
-        listed = "".join(f"\n  {line}" for line in way.lines())
-        raise ReleaseError(
-            f"{choice.target} cannot be expected to work with the database as it is now:{listed}\nNothing was changed; "
-            f"{choice.live or 'no release'} keeps serving. To go back all the same: -e rollback_accept=true."
-        )
-    return choice
-
-
-def told(choice: Choice) -> dict[str, Any]:
-    """The choice as a module's result."""
-    lines = way_back(choice.between).lines()
-    after = f"{choice.target}\n" + "".join(f"{line}\n" for line in lines)
-    changed = choice.target != choice.live
-    diff = {"before_header": "release", "after_header": "release", "before": f"{choice.live}\n", "after": after}
-    return {
-        "changed": changed,
-        "release": choice.target,
-        "live": choice.live,
-        "migrations": lines,
-        "diff": [diff] if changed else [],
-    }
 
 
 if __name__ == "__main__":

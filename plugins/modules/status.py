@@ -32,6 +32,7 @@ status:
   description:
     - C(current), C(live), C(releases), C(running) and C(background) say what serves, works and is kept.
     - C(lock) and C(audit) say who works on it and how the last runs ended.
+    - C(keys) says which keys the site has, without anything secret of them, and which of them are live on the host.
     - C(maintenance), C(certificate), C(upstream), C(failed_units), C(disks) and C(memory) say how the host is.
   type: dict
   returned: success

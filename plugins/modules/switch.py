@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,17 @@ from ansible_collections.slipway.django.plugins.module_utils.release_records imp
     gate_of,
     read_manifest,
 )
-from ansible_collections.slipway.django.plugins.module_utils.switch import Switch, summary
+from ansible_collections.slipway.django.plugins.module_utils.rollback import Choice, choose, go_back, judged, told
+from ansible_collections.slipway.django.plugins.module_utils.switch import Situation, Switch, summary
 from ansible_collections.slipway.django.plugins.module_utils.workers import Workers
 
 DOCUMENTATION = """
 module: switch
 short_description: Put the wanted release in front of the users
 description:
-  - Runs the newest ready release as a candidate on a socket of its own and asks it over HTTP. Then starts it beside the one that
-    serves, on the same listening socket; when its self-test passes, the old one drains and ends. A release that does not pass is
-    stopped and marked failed, and the old one keeps serving.
+  - Starts the newest ready release beside the one that serves. When its self-test has passed it answers on a socket of its own,
+    where it is asked over HTTP, and only then on the one that both share; the old one drains and ends. A release that does not
+    pass is stopped and marked failed, and the old one keeps serving.
   - Then this controller asks for the proof from outside, through Nginx and TLS. The answer must carry the id of the new
     release, else the previous one is put back and the run fails.
 options:
@@ -71,6 +72,18 @@ options:
       - With C(later) a roll-out over several hosts asks by itself, and tells by C(step) how it ended.
     type: dict
     default: {}
+  back:
+    description: Go back first, as M(slipway.django.rollback) does, in the same visit to the host.
+    type: dict
+    suboptions:
+      release:
+        description: Id of the release, or enough of it to name one; without it the last release that was proven.
+        type: str
+        default: ""
+      accept:
+        description: Go back although destructive migrations were applied since.
+        type: bool
+        default: false
   step:
     description: To switch; or after a switch whose proof was left for later, to note that it succeeded or to put the previous release back.
     type: str
@@ -114,6 +127,10 @@ fresh:
   description: Whether another release than before serves now.
   type: bool
   returned: success
+migrations:
+  description: Of a roll-back, what M(slipway.django.rollback) returns.
+  type: list
+  returned: with O(back)
 """
 
 
@@ -136,15 +153,20 @@ class Verbs:
 
     def look(self) -> dict[str, Any]:
         """What would be done."""
-        situation = self.switch.look()
-        return {"changed": bool(situation.reasons), **summary(situation)}
+        situation, back = self.switch.look(), self.parameters["back"]
+        choice = judged(choose(self.layout, back["release"]), accept=back["accept"]) if back else None
+        return self._told(situation, choice, changed=bool(situation.reasons))
 
     def converge(self) -> dict[str, Any]:
         """Switch; the site stays held when somebody is going to prove it."""
+        choice, back = None, self.parameters["back"]
+        if back:
+            dead = self.parameters["dead"]
+            choice = go_back(self.layout, self.holder, back["release"], accept=back["accept"], dead=dead)
         situation = self.switch.look()
         if situation.wanted and not situation.reasons:
             drop(self.layout, self.holder)
-            return {"changed": False, **summary(situation)}
+            return self._told(situation, choice, changed=False)
         with hold(self.layout, self.holder, dead=self.parameters["dead"]):
             try:
                 changed, situation = self.switch.converge()
@@ -155,8 +177,19 @@ class Verbs:
                 self._end(situation.wanted, "refused", gate_of(str(error)), str(error))
                 raise
             if not self.parameters["proof"]:
+                self.switch.drop_secrets()
                 self._end(situation.wanted, "ok")
-            return {"changed": changed, **summary(situation)}
+                self.switch.settle()
+            return self._told(situation, choice, changed=changed)
+
+    @staticmethod
+    def _told(situation: Situation, choice: Choice | None, *, changed: bool) -> dict[str, Any]:
+        """What is said of a switch, and before it of the choice that it follows."""
+        found = {"changed": changed, **summary(situation)}
+        if choice is None:
+            return found
+        chosen = told(choice)
+        return {**found, **chosen, "changed": changed or chosen["changed"], "diff": [*chosen["diff"], *found["diff"]]}
 
     def confirm(self, release: str) -> dict[str, Any]:
         """It was seen from outside."""
@@ -195,7 +228,7 @@ class Verbs:
         release_audit.append(self.layout, entry)
         drop(self.layout, self.holder)
 
-    def _judge(self, release: str) -> None:
+    def _judge(self, release: str) -> Callable[[], None]:
         questions = [Question(self.parameters["health_path"], times=TIMES)]
         questions += [Question.of(given) for given in self.parameters["requests"]]
         candidate = Candidate(self.layout, release, self.parameters["domain"], questions, run_command)
@@ -204,9 +237,8 @@ class Verbs:
             asked = {"SLIPWAY_CANDIDATE_SOCKET": str(socket), "SLIPWAY_CANDIDATE_HOST": candidate.domain}
             self._hooks(release, "candidate", asked)
 
-        candidate.judge(probe)
-        # They start before the visitors come, and end again when they do not stay up.
-        self.workers.start(release)
+        # The workers start before the visitors come, and end again when they do not stay up.
+        return candidate.judge(probe, lambda: self.workers.start(release))
 
     def _hooks(self, release: str, stage: str, extra: Mapping[str, str]) -> None:
         """Run the commands that the release itself brought: an older one has those of its own day."""
@@ -226,6 +258,10 @@ def main() -> None:
             "health_path": {"type": "str", "default": "/readyz"},
             "requests": {"type": "list", "elements": "dict", "default": []},
             "proof": {"type": "dict", "default": {}},
+            "back": {
+                "type": "dict",
+                "options": {"release": {"type": "str", "default": ""}, "accept": {"type": "bool", "default": False}},
+            },
             "holder": {"type": "dict", "default": {}},
             "dead": {"type": "str", "default": ""},
             "step": {"type": "str", "default": "converge", "choices": ["converge", "confirm", "put_back"]},

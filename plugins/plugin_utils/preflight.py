@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
+from ansible_collections.slipway.django.plugins.plugin_utils.preflight_acme import acme_problems
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_background import background_problems
+from ansible_collections.slipway.django.plugins.plugin_utils.preflight_edge import edge_problems
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_groups import group_problems
+from ansible_collections.slipway.django.plugins.plugin_utils.preflight_jwt import jwt_problems
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_migrations import migration_problems
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_model import Inventory, Problem
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_names import unknown_groups, unknown_names
@@ -38,10 +41,13 @@ def _all(inventory: Inventory, directories: Collection[str]) -> Iterator[Problem
     yield from group_problems(inventory)
     yield from type_problems(inventory)
     yield from site_problems(inventory)
+    yield from acme_problems(inventory)
+    yield from edge_problems(inventory)
     yield from background_problems(inventory)
     yield from source_problems(inventory)
     yield from migration_problems(inventory)
     yield from secret_problems(inventory)
+    yield from jwt_problems(inventory)
     yield from sites_problems(inventory)
 
 

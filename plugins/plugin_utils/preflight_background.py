@@ -14,7 +14,7 @@ NETWORKS = ("any", "localhost", "link-local", "multicast")
 
 NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,28}[a-z0-9])?")
 # SITE-cache.service and the like are units of the site already, or will be.
-RESERVED = ("backup", "build", "cache", "candidate", "internal", "manage", "run", "wake")
+RESERVED = ("alarm", "backup", "build", "cache", "candidate", "internal", "manage", "run", "wake")
 PROGRAM = re.compile(r"[A-Za-z0-9._-]+")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # A worker that said something else of these would run another release than it says.

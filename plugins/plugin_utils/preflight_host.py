@@ -8,6 +8,7 @@ from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+from ansible_collections.slipway.django.plugins.plugin_utils.preflight_jwt import hasher_problems
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_model import Inventory, Problem
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_sites import known_sites_problems
 from ansible_collections.slipway.django.plugins.plugin_utils.preflight_source import fetched_of, requires_python
@@ -44,6 +45,7 @@ def host_problems(inventory: Inventory, facts: Mapping[str, Any], now: float, li
         yield Problem(what, fix, where)
     if "app" in inventory.group_names:
         yield from _python(inventory, str(facts["python"]), system)
+        yield from hasher_problems(inventory, facts)
     yield from known_sites_problems(inventory, facts.get("sites", []))
     for path, free in facts.get("disk_free_mb", {}).items():
         if free < limits.disk_mb:

@@ -55,6 +55,10 @@ class Neighbour:
     words: Collection[str] = ()
     ports: Mapping[str, Any] = field(default_factory=dict)
     secrets: Collection[str] = field(default=(), repr=False)
+    # What it says of the machine's one Nginx; nothing where it is not served there.
+    edge: Mapping[str, Any] = field(default_factory=dict)
+    # What it says of the machine's one firewall, sshd and bans.
+    machine: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,7 @@ def _no_vault(inventory: Inventory, held: Mapping[str, Any]) -> Iterator[Problem
     if lacking and not vault.is_file():
         shown = inventory.files.shown(str(vault))
         example = vault.with_name(f"{vault.name}.example")
-        what = f"There are no secrets for {inventory.files.environment}: not defined are {', '.join(lacking)}."
+        what = f"There are no secrets for {inventory.files.environment}; not defined: {', '.join(lacking)}."
         fix = (
             f"Copy {shown}.example to {shown} and replace every value"
             if example.is_file()

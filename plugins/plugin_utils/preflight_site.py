@@ -54,6 +54,7 @@ def site_problems(inventory: Inventory) -> Iterator[Problem]:
     yield from _extra_ca(inventory)
     yield from _headers(inventory)
     yield from _egress(inventory)
+    yield from _ways_in(inventory)
     yield from _rollout(inventory)
     yield from _templates(inventory)
     yield from _numbers_and_packages(inventory)
@@ -75,7 +76,7 @@ def host_name_fault(name: str) -> str | None:
     if not name.isascii():
         return "has letters outside ASCII; write its xn-- form"
     if "*" in name:
-        return "is a wildcard; list each name"
+        return "is a wildcard in a place for one name; site_aliases takes one that begins with *."
     labels = name.split(".")
     if labels[-1].isdigit():
         return "is a number or an address, and certificates are for names"
@@ -120,7 +121,7 @@ def _names_of_visitors(inventory: Inventory) -> Iterator[Problem]:
 
 def _visitors_name(inventory: Inventory, fact: str, name: str) -> Iterator[Problem]:
     where = inventory.where(fact)
-    fault = host_name_fault(name)
+    fault = host_name_fault(name.removeprefix("*.") if fact == "site_aliases" else name)
     if fault:
         yield Problem(f"{fact}: '{name}' {fault}.", f"Correct {fact}.", where)
     elif inventory.is_real and is_placeholder(name):
@@ -313,6 +314,31 @@ def _egress(inventory: Inventory) -> Iterator[Problem]:
                 what = f"site_egress: '{network}' is not a network."
                 fix = f"Write an address or a network such as 192.0.2.0/24, or one of {', '.join(NETWORKS)}."
                 yield Problem(what, fix, inventory.where("site_egress"))
+
+
+def _ways_in(inventory: Inventory) -> Iterator[Problem]:
+    """Who may reach SSH, and which ports are open besides."""
+    for network in inventory.items("site_ssh_from"):
+        try:
+            ipaddress.ip_network(str(network), strict=False)
+        except ValueError:
+            what = f"site_ssh_from: '{network}' is neither an address nor a network."
+            yield Problem(what, "Write an address or a network such as 192.0.2.0/24.", inventory.where("site_ssh_from"))
+    for port in inventory.items("site_open_ports"):
+        if isinstance(port, bool) or not str(port).isdigit() or not 0 < int(port) < 65536:
+            what = f"site_open_ports: {port} is not a port."
+            yield Problem(what, "Write whole numbers from 1 to 65535.", inventory.where("site_open_ports"))
+    bans = inventory.mapping("site_bans")
+    if bans and inventory.items("site_trusted_proxies"):
+        what = "site_bans shuts out addresses, but the packets of visitors come from the load balancers of site_trusted_proxies."
+        yield Problem(what, "Shut people out there, and write site_bans: {}.", inventory.where("site_bans"))
+    for name in ("attempts", "window", "duration"):
+        value = bans.get(name, 1)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            what = f"site_bans.{name} is not a number greater than zero."
+            yield Problem(
+                what, "Write a whole number, such as 20 attempts in 600 seconds.", inventory.where("site_bans")
+            )
 
 
 def _rollout(inventory: Inventory) -> Iterator[Problem]:

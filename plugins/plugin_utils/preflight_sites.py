@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.slipway.django.plugins.module_utils.preview_names import OWN_SUFFIXES
-from ansible_collections.slipway.django.plugins.plugin_utils.preflight_model import Inventory, Neighbour, Problem
+from ansible_collections.slipway.django.plugins.plugin_utils.preflight_model import (
+    Inventory,
+    Neighbour,
+    Problem,
+    Unresolved,
+)
 
+# A machine has one firewall, one sshd and one Nginx, and these say what those are like.
+HOST_FACTS: Mapping[str, Any] = {
+    "site_ssh_from": [],
+    "site_open_ports": [],
+    "site_bans": {},
+    "site_nginx_rootless": False,
+}
 # Directories of the toolkit itself beside those of sites.
 TAKEN = ("internal",)
 
@@ -25,6 +38,7 @@ def sites_problems(inventory: Inventory) -> Iterator[Problem]:
         if name != other.name:
             yield from _ports(inventory, other)
             yield from _secrets(inventory, other)
+            yield from _machine(inventory, other)
 
 
 def known_sites_problems(inventory: Inventory, known: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
@@ -82,6 +96,18 @@ def _ports(inventory: Inventory, other: Neighbour) -> Iterator[Problem]:
                 f"{fact} is {inventory.values.get(fact)}, and the site {other.name} of the same machine listens there."
             )
             yield Problem(what, f"Give each site of the machine its own {fact}.", inventory.where(fact))
+
+
+def _machine(inventory: Inventory, other: Neighbour) -> Iterator[Problem]:
+    for fact, value in other.machine.items():
+        mine = inventory.values.get(fact, HOST_FACTS[fact])
+        if mine != value:
+            what = f"{fact} is {_shown(mine)}, and {_shown(value)} for the site {other.name} of the same machine, which has only one."
+            yield Problem(what, "Give the sites of a machine the same value.", inventory.where(fact))
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value) if not isinstance(value, Unresolved) else "not known"
 
 
 def _secrets(inventory: Inventory, other: Neighbour) -> Iterator[Problem]:

@@ -15,6 +15,7 @@ from typing import Any
 from ansible_collections.slipway.django.plugins.module_utils.release_shape import (
     STAGES,
     find_project,
+    foreign_lock,
     module_file,
     path_fault,
     project_of,
@@ -97,7 +98,8 @@ def _project(inventory: Inventory, fetched: Fetched, source: str, where: str) ->
         yield Problem(what, "Correct it, or set it to '' to have one found.", inventory.where("site_requirements"))
     elif fetched.distribution is None and lock_of(fetched, requirements, named) is None:
         what = f"site_source: {source} has neither uv.lock nor requirements.txt, so what it needs is unknown."
-        yield Problem(what, "Run `uv lock` there and commit uv.lock, or set site_requirements.", where)
+        fix = foreign_lock(root, project) or "Run `uv lock` there and commit uv.lock, or set site_requirements."
+        yield Problem(what, fix, where)
     yield from _modules(inventory, fetched, project, source)
 
 

@@ -92,6 +92,11 @@ class Source:
         return digest.hexdigest()
 
     @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum((self.root / name).lstat().st_size for name in self.paths)
+
+    @property
     def revision(self) -> str:
         """What names the source in a release's id: git's commit when the directory is clean, else part of the digest.
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-# Days before the end of a certificate, and megabytes of free disk, from which on a person should be told.
-CERTIFICATE_DAYS = 14
+# Part of a certificate's lifetime, and megabytes of free disk, below which a person should be told. Lifetimes differ from six days to
+# a year, so days would say nothing.
+CERTIFICATE_LEFT = 0.25
 FREE_MB = 1024
 NOTHING = "-"
 
@@ -24,7 +25,15 @@ def status_text(hosts: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _page(title: str, hosts: Mapping[str, Mapping[str, Any]]) -> str:
-    parts = [title, standing(hosts), *_background(hosts), *_kept(hosts), *_history(hosts), *_attention(hosts)]
+    parts = [
+        title,
+        standing(hosts),
+        *_background(hosts),
+        *_keys(hosts),
+        *_kept(hosts),
+        *_history(hosts),
+        *_attention(hosts),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -100,6 +109,44 @@ def _background(hosts: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
         yield table(rows)
 
 
+def _keys(hosts: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
+    """The keys of tokens with their ages and where they are live, and what comes next."""
+    found = {name: tokens for name, host in hosts.items() if (tokens := _tokens(host))}
+    if not found:
+        return
+    newest = max(found.values(), key=lambda tokens: int(tokens["generation"]))
+    rows: list[tuple[str, ...]] = [("key of tokens", "for", "is", "made (UTC)", *(f"on {name}" for name in found))]
+    for key in newest["keys"]:
+        there = [
+            next((item["live"] for item in tokens["keys"] if item["kid"] == key["kid"]), False)
+            for tokens in found.values()
+        ]
+        cells = ("live" if live else "NOT live" for live in there)
+        rows.append((key["kid"], key["alg"], key["state"], _time(key["created"]), *cells))
+    yield f"{table(rows)}\nNext: {_next_step(newest, found)}"
+
+
+def _tokens(host: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = ((host.get("status") or {}).get("keys") or {}).get("tokens") or {}
+    return found
+
+
+def _next_step(newest: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -> str:
+    """The step that playbooks/rotate_jwt_keys.yml would take."""
+    states = [key["state"] for key in newest["keys"]]
+    lagging = [
+        name for name, tokens in found.items() if not tokens["live"] or tokens["generation"] != newest["generation"]
+    ]
+    if lagging:
+        return f"{', '.join(lagging)} gets these keys; run playbooks/rotate_jwt_keys.yml"
+    if "introduced" in states:
+        return "the introduced key signs; run playbooks/rotate_jwt_keys.yml"
+    if "retiring" in states:
+        due = max(tokens["retires"] for tokens in found.values())
+        return f"the retiring key goes, from {_time(due)} on; run playbooks/rotate_jwt_keys.yml"
+    return f"nothing is under way; this key has signed since {_time(newest['signs_since'])}"
+
+
 def _is_in(host: Mapping[str, Any], members: Mapping[str, bool]) -> bool:
     return any(
         serves for address, serves in members.items() if address.rpartition(":")[0].strip("[]") == host["address"]
@@ -163,10 +210,14 @@ def _attention(hosts: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
             lines.append(f"{name} cannot be reached: {host.get('problem') or 'no answer'}")
             continue
         lines += [f"{name}: {unit} has failed; see journalctl -u {unit}" for unit in found["failed_units"]]
+        lines += [
+            f"{name}: {unit} still runs with the libraries of before an upgrade; a release or systemctl restart {unit} takes the new ones"
+            for unit in found.get("restart_due", [])
+        ]
         days = found["certificate"].get("days")
         if found["certificate"] and days is None:
             lines.append(f"{name}: its certificate cannot be read")
-        elif days is not None and days < CERTIFICATE_DAYS:
+        elif days is not None and found["certificate"]["left"] < CERTIFICATE_LEFT:
             lines.append(f"{name}: its certificate ends in {days} days, {_time(found['certificate']['until'])}")
         lines += [
             f"{name}: {disk['free_mb']} MB are free at {disk['path']}"
@@ -184,6 +235,12 @@ def _attention(hosts: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
 
 
 def _ails(name: str, found: Mapping[str, Any]) -> Iterable[str]:
+    keys = found.get("keys") or {}
+    if keys.get("problem"):
+        yield f"{name}: {keys['problem']}"
+    for kind, said in (("tokens", "the keys of its tokens"), ("secret_key", "its SECRET_KEY")):
+        if found["running"] and keys.get(kind) and not keys[kind]["live"]:
+            yield f"{name}: it does not serve with {said} as they are on its disk; run playbooks/rotate_jwt_keys.yml"
     for item in found.get("background", []):
         if item["kind"] == "worker" and item["release"] != found["current"]:
             yield f"{name}: worker {item['name']} still runs release {item['release']}; run site.yml"
