@@ -18,6 +18,8 @@ from fleet_harness import Fleet
 from harness import BUILD, LIGHT
 from load import Load
 
+pytest_plugins = ["evidence"]
+
 SOURCES = BUILD / "fleet"
 
 

@@ -106,7 +106,8 @@ def test_a_run_that_dies_while_a_host_is_out_is_healed_by_the_next(
     fleet: Fleet, load: Load, new_source: Callable[[], Path]
 ) -> None:
     with load.window() as window:
-        playing = fleet.start_deploy(new_source())
+        # Long enough for the kill to come while it is out.
+        playing = fleet.start_deploy(new_source(), "-e", '{"site_hooks": {"candidate": ["sleep 5"]}}')
         fleet.wait_until(lambda: bool(fleet.out()), "a host left the upstream", 240)
         playing.kill()
         assert len(fleet.out()) == 1

@@ -20,6 +20,8 @@ from harness import BUILD, LIGHT, Report, Site, assert_executed_once
 from load import Load
 from load.schedule import LONGEST_SECONDS
 
+pytest_plugins = ["evidence"]
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Have a report."""

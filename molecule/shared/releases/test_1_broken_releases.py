@@ -127,9 +127,7 @@ def test_other_controllers_are_refused_by_name_while_the_first_waits_for_a_relea
     with light.window() as window:
         first = site.start_deploy(spoilt(HANGS))
         site.wait_until(
-            lambda: (
-                "activating" in site.run(f"systemctl show --property=ActiveState '{site.name}-candidate@*.service'")
-            ),
+            lambda: "activating" in site.run(f"systemctl show --property=ActiveState '{site.name}@*.service'"),
             "the candidate hangs",
             seconds=90,
         )

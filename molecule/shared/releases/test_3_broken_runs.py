@@ -62,7 +62,8 @@ def test_a_controller_killed_while_it_builds_is_no_obstacle(
     before = site.get().release
     known = set(site.releases())
     with light.window() as window:
-        run = site.start_deploy(new_source())
+        # Long enough for the kill to come in the middle of it.
+        run = site.start_deploy(new_source(), "-e", '{"site_hooks": {"after_build": ["sleep 5"]}}')
         site.wait_until(lambda: bool(set(site.releases()) - known), "a release is being built")
         assert run.kill().returncode == -9
         assert site.get().release == before
@@ -158,4 +159,26 @@ def test_a_host_that_reboots_in_the_middle_comes_back_with_the_old_release(
     answer, _ = site.answers_within(30)
     assert answer.release == before
     assert run.wait().returncode != 0
+    assert_healed(site, site.deploy(new_source()), before)
+
+
+def test_a_release_whose_judge_is_killed_ends_and_never_serves(
+    site: Site, light: Load, new_source: Callable[[], Path]
+) -> None:
+    before, known = site.get().release, set(site.releases())
+    with light.window() as window:
+        run = site.start_deploy(new_source(), "-e", '{"site_hooks": {"candidate": ["sleep 60"]}}')
+        site.wait_until(lambda: ".trial" in site.run("ss -xH state established"), "a release is on trial")
+        (tried,) = set(site.releases()) - known
+        judge = site.run("ss -xlpH | grep -F .trial | grep -o 'pid=[0-9]*'").strip().removeprefix("pid=")
+        site.run(f"kill -KILL {judge}")
+        unit = f"{site.name}@{tried}.service"
+        site.wait_until(
+            lambda: site.run(f"systemctl show -P ActiveState {unit}").strip() == "failed", "it has ended", 30
+        )
+        assert site.run(f"systemctl show -P ExecMainStatus {unit}").strip() == "75"
+        assert run.wait().returncode != 0
+    assert window.summary.failed == 0, str(window.summary)
+    assert set(window.summary.releases) == {before}
+    assert site.get().release == before
     assert_healed(site, site.deploy(new_source()), before)

@@ -1,9 +1,15 @@
-"""Damage to what serves: killed processes, and a `current` that somebody's hand has touched."""
+"""Damage to what serves: killed processes, a `current` that somebody's hand has touched, and a secret that is taken away."""
 
 from __future__ import annotations
 
+import json
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+import broken
 import pytest
-from harness import Report, Site, assert_executed_once
+from harness import BUILD, Report, Site, assert_executed_once
 from load import Kind
 
 # Requests that were being answered when the process died: evidence.md, kill -9 of the master under a load of eight visitors,
@@ -67,3 +73,22 @@ def test_a_reboot_with_a_damaged_current_brings_the_release_back(site: Site) -> 
     healing = site.deploy_again()
     assert healing.returncode == 0, healing.output[-4000:]
     assert site.current() == site.get().release
+
+
+def test_a_secret_that_is_taken_away_stays_until_a_release_does_without_it(
+    site: Site, new_source: Callable[[], Path]
+) -> None:
+    """A release that is refused leaves the one before it with all that it needs to be started again."""
+    more = {"site_secrets": {"SECRET_KEY": "{{ vault_secret_key }}", "EXTRA_KEY": secrets.token_hex(32)}}
+    run = site.deploy(new_source(), "-e", json.dumps(more))
+    assert run.returncode == 0, run.output[-4000:]
+    live = site.get().release
+    assert site.serving is not None
+    assert site.deploy(broken.make("broken-urlconf", site.serving, BUILD / "broken/secret")).returncode != 0
+    site.run(f"systemctl restart {site.name}@{live}.service")
+    assert site.get().release == live
+
+    again = site.deploy_again()
+    assert again.returncode == 0, again.output[-4000:]
+    assert site.get().release != live
+    assert "EXTRA_KEY" not in site.run(f"ls /etc/slipway/{site.name}/credentials")

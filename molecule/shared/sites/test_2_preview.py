@@ -33,6 +33,16 @@ def deployed(machine: Machine, main: Site, before: set[str]) -> Run:
     return done
 
 
+def test_check_mode_says_what_a_preview_would_bring_and_brings_nothing(
+    machine: Machine, main: Site, before: set[str]
+) -> None:
+    """Beside a site that runs, whose Nginx is there to be asked and has no certificate of the preview's yet."""
+    done = machine.play("playbooks/preview.yml", "--check", "--diff", "-e", "preview=never-made", host=main.host)
+    assert done.status == 0, done.output[-6000:]
+    assert "/etc/nginx/sites-available/slipway-never-made.conf" in done.output
+    assert machine.listing() == before
+
+
 def log_in(machine: Machine, site: Site) -> Answer:
     body = {"username": "demo", "password": (site.secrets / "superuser_password").read_text().strip()}
     return machine.get(site.domain, "/api/token/", method="POST", body=body)
@@ -51,10 +61,18 @@ def test_a_preview_has_users_of_its_own(machine: Machine, preview: Site, main: S
 
 
 @pytest.mark.usefixtures("deployed")
-@pytest.mark.parametrize("name", ["SECRET_KEY", "JWT_SIGNING_KEY"])
+@pytest.mark.parametrize("name", ["SECRET_KEY", "JWT_KEYS"])
 def test_a_preview_holds_none_of_the_sites_secrets(machine: Machine, preview: Site, main: Site, name: str) -> None:
     paths = " ".join(f"/etc/slipway/{site.name}/credentials/{name}" for site in (preview, main))
     assert len(set(machine.check(f"sha256sum {paths} | cut -d' ' -f1").split())) == 2
+
+
+@pytest.mark.usefixtures("deployed")
+def test_the_status_of_a_preview_is_its_own(machine: Machine, preview: Site, main: Site) -> None:
+    done = machine.play("playbooks/status.yml", "-e", f"preview={BRANCH}", host=main.host)
+    assert done.status == 0, done.output[-3000:]
+    assert f"https://{preview.domain}/" in done.output
+    assert machine.release(preview.name) in done.output
 
 
 @pytest.mark.usefixtures("deployed")

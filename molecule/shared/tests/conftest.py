@@ -21,6 +21,7 @@ from typing import Any
 
 import httpx
 import pytest
+import testinfra
 from testinfra.host import Host
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -33,6 +34,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker that says on which tier a promise holds, and let Testinfra find Ansible and its settings."""
     config.addinivalue_line(
         "markers", "tier(name): the promise of this tier's hosts, of every host without it; two say both"
+    )
+    config.addinivalue_line(
+        "markers",
+        "once: the same on every host that serves a site of this inventory, so only the last of them is asked",
     )
     config.addinivalue_line("markers", "fact(name): the promise of hosts whose inventory gives this fact a value")
     config.addinivalue_line("markers", "disruptive: breaks something on purpose, so only test hosts are asked")
@@ -117,13 +122,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what is not a promise of the host, such as a database's of a web server, and what a live site should be spared."""
     hosts = facts_of(_inventory(config))["hosts"]
     test_hosts = all(facts["stage"] in TEST_STAGES for facts in hosts.values())
+    fronts = [name for name, facts in hosts.items() if "web" in facts["groups"]]
     kept, left = [], []
     for item in items:
         tiers = {marker.args[0] for marker in item.iter_markers("tier")}
         name = _host_name(item)
         facts = {marker.args[0] for marker in item.iter_markers("fact")}
         fits = name is None or (tiers <= set(hosts[name]["groups"]) and all(hosts[name][fact] for fact in facts))
-        if fits and (test_hosts or item.get_closest_marker("disruptive") is None):
+        elsewhere = item.get_closest_marker("once") is not None and name not in (None, fronts[-1])
+        if fits and not elsewhere and (test_hosts or item.get_closest_marker("disruptive") is None):
             kept.append(item)
         else:
             left.append(item)
@@ -164,7 +171,9 @@ class Visitor:
         self.client = self._client(http2=False)
 
     def _client(self, *, http2: bool) -> httpx.Client:
-        return httpx.Client(verify=self.context, http2=http2, timeout=REQUEST_TIMEOUT, trust_env=False)
+        # httpx writes what it offers into the context, so that of this visitor's own handshakes stays out of it.
+        context = ssl.create_default_context(cafile=self.ca or None)
+        return httpx.Client(verify=context, http2=http2, timeout=REQUEST_TIMEOUT, trust_env=False)
 
     def request(
         self, method: str, path: str, *, scheme: str = "https", host: str = "", http2: bool = False, **more: Any
@@ -205,10 +214,8 @@ class Visitor:
 
     def raw(self, request: bytes, *, tls: bool = True, port: int | None = None) -> Raw:
         """Send bytes exactly as they are, for requests that no library would make."""
-        # A context of its own: the one that requests share may offer HTTP/2, which these bytes are not.
-        context = ssl.create_default_context(cafile=self.ca or None)
         with socket.create_connection((self.address, port or (443 if tls else 80)), REQUEST_TIMEOUT) as plain:
-            stream: socket.socket = context.wrap_socket(plain, server_hostname=self.domain) if tls else plain
+            stream: socket.socket = self.context.wrap_socket(plain, server_hostname=self.domain) if tls else plain
             received = b""
             try:
                 stream.sendall(request)
@@ -285,6 +292,26 @@ def visitor_of() -> Callable[[dict[str, Any]], Visitor]:
         return visitors.setdefault(facts["address"], Visitor(facts["address"], facts["site_domain"], facts["ca"]))
 
     return visitor_of
+
+
+@pytest.fixture(scope="session")
+def manage(pytestconfig: pytest.Config, inventory: dict[str, Any]) -> Callable[[dict[str, Any], str], str]:
+    """Gives what runs Python in a site's Django, on a host of its app tier, and returns what that printed."""
+
+    def manage(site: dict[str, Any], code: str) -> str:
+        same = [
+            name
+            for name, facts in inventory.items()
+            if "app" in facts["groups"] and facts["site_name"] == site["site_name"]
+        ]
+        name = next((name for name in same if inventory[name]["address"] == site["address"]), same[0])
+        host = testinfra.get_host(
+            f"ssh://{name}", ssh_config=pytestconfig.option.ssh_config, sudo=pytestconfig.option.sudo
+        )
+        found: str = host.check_output(f"/usr/local/bin/{site['site_name']}-manage shell -v 0 -c %s", code)
+        return found
+
+    return manage
 
 
 @pytest.fixture

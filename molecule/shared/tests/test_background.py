@@ -33,7 +33,7 @@ def exposure(host, unit):
 
 def wait_for(host, condition, seconds=15):
     """Wait on the host until a command succeeds."""
-    done = host.run(f"timeout {seconds} sh -c 'until {condition}; do sleep 0.2; done'")
+    done = host.run("timeout %s sh -c %s", str(seconds), f"until {condition}; do sleep 0.2; done")
     assert done.rc == 0, condition
 
 
@@ -132,6 +132,8 @@ def test_a_job_that_fails_is_seen(host, site, job):
             assert host.run(f"systemctl start {job}").rc != 0
             assert job in host.check_output("systemctl list-units --failed --plain --no-legend")
             assert "no_command_of_this_name" in host.check_output(f"journalctl --no-pager --lines=20 --unit={job}")
+            alarm = f"journalctl --no-pager --lines=20 --identifier={site['site_name']}-alarm --priority=alert"
+            wait_for(host, f"{alarm} | grep --quiet '{job.removesuffix('.service')} on .* has failed'")
 
 
 @pytest.mark.disruptive
@@ -199,7 +201,7 @@ def test_a_job_has_its_secrets_and_none_of_them_is_told(host, site, job):
 @pytest.mark.fact("site_superuser")
 @pytest.mark.fact("site_jobs")
 def test_tokens_that_are_over_are_forgotten(host, site, due):
-    if "flushexpiredtokens" not in due:
+    if "flush-tokens" not in due:
         return
     manage = f"/usr/local/bin/{site['site_name']}-manage shell -v 0 -c"
     setup = (
@@ -209,7 +211,7 @@ def test_tokens_that_are_over_are_forgotten(host, site, due):
     host.check_output(
         f'{manage} \'{setup}; T.objects.create(jti="promise", token="promise", expires_at=datetime.now(z.utc) - timedelta(1))\''
     )
-    host.check_output(f"systemctl start {site['site_name']}-flushexpiredtokens.service")
+    host.check_output(f"systemctl start {site['site_name']}-flush-tokens.service")
     assert host.check_output(f"{manage} '{setup}; print(T.objects.filter(jti=\"promise\").count())'").endswith("0")
 
 

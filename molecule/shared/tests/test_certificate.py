@@ -61,6 +61,18 @@ def test_the_version_in_service_is_named_by_a_relative_link(host, site):
     assert link.is_symlink
 
 
+def test_the_watch_over_it_is_content(host, site):
+    unit = f"{site['site_name']}-certificate-watch.service"
+    watched = host.run(f"systemctl start {unit}")
+    assert watched.rc == 0, host.run(f"journalctl --no-pager --lines=20 --output=cat --unit={unit}").stdout
+
+
+def test_it_is_watched_by_a_timer(host, site):
+    timer = host.check_output(f"systemctl show {site['site_name']}-certificate-watch.timer")
+    assert "ActiveState=active" in timer
+    assert "UnitFileState=enabled" in timer
+
+
 # -- what must be refused --------------------------------------------------------------------------------------------
 
 

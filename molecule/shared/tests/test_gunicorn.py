@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import re
+import shlex
 import time
 
 import httpx
@@ -109,6 +110,33 @@ def test_the_service_cannot_reach_what_it_need_not(host, site, attempt):
         " systemctl daemon-reload"
     )
     assert refused.rc != 0, f"{command} was allowed"
+
+
+# Of each socket on which a process listens: whether accept() returns at once.
+LISTENS = r"""
+import os, re, sys
+place = f"/proc/{sys.argv[1]}"
+table = lambda name: [line.split() for line in open(f"{place}/net/{name}")]
+listening = {row[6] for row in table("unix") if row[3] == "00010000"}
+listening |= {row[9] for name in ("tcp", "tcp6") for row in table(name) if row[3] == "0A"}
+for fd in os.listdir(f"{place}/fd"):
+    found = re.match(r"socket:.(\d+)", os.readlink(f"{place}/fd/{fd}"))
+    if found and found[1] in listening:
+        flags = re.search(r"flags:\s+(\d+)", open(f"{place}/fdinfo/{fd}").read())
+        print(bool(int(flags[1], 8) & os.O_NONBLOCK))
+"""
+
+
+def test_no_start_of_a_unit_lets_a_worker_block_in_the_listening_socket(host, site):
+    """O_NONBLOCK belongs to the socket, not to who has it (open(2)), and systemd sets or drops it when it hands the socket over.
+
+    A worker that blocks there answers nobody on its kept connections until the next visitor comes.
+    """
+    host.check_output(f"systemctl start {site['site_name']}-wake.service")
+    program = host.run(f"python3 -c {shlex.quote(LISTENS)} {main_pid(host, site)}")
+    answers = program.stdout.split()
+    assert len(answers) >= 1, program.stderr
+    assert set(answers) == {"True"}
 
 
 def test_secrets_are_in_no_process_list_and_no_environment(host, site):
@@ -253,3 +281,49 @@ def test_a_visitor_wakes_a_release_that_was_stopped(host, site, visitor):
     host.check_output(f"systemctl stop {unit_of(host, site)}")
     assert visitor.get("/healthz").status_code == 200
     assert unit_of(host, site)
+
+
+@pytest.fixture
+def stalled(host, site):
+    """The application accepts nobody: its workers stand still, and go on afterwards."""
+    workers = f"systemctl kill --kill-whom=all --signal=%s '{site['site_name']}@*.service'"
+    host.check_output(workers % "SIGSTOP")
+    yield
+    host.check_output(workers % "SIGCONT")
+
+
+@pytest.fixture
+def gone(host, site):
+    """There is no application, nor anything that would start it; it is back afterwards."""
+    name = site["site_name"]
+    unit = unit_of(host, site)
+    host.check_output(f"systemctl stop {name}.socket {unit}")
+    yield
+    host.check_output(f"systemctl start {name}.socket {unit}")
+
+
+def is_a_problem(answer, status):
+    """Whether an answer is what RFC 9457 calls a problem document, with the id under which Nginx logged the request."""
+    said = answer.json()
+    return (
+        (answer.status_code, said["status"], said["request_id"]) == (status, status, answer.headers["x-request-id"])
+        and answer.headers["content-type"].startswith("application/problem+json")
+        and len(answer.headers.get_list("content-security-policy")) == 1
+    )
+
+
+@pytest.mark.tier("web")
+@pytest.mark.disruptive
+@pytest.mark.usefixtures("stalled")
+def test_an_application_that_stands_still_is_a_504_to_programs(visitor):
+    assert is_a_problem(visitor.get("/api/trial-of-patience/"), 504)
+
+
+@pytest.mark.tier("web")
+@pytest.mark.disruptive
+@pytest.mark.usefixtures("gone")
+def test_an_application_that_is_gone_is_a_502_to_programs_and_a_page_to_people(visitor):
+    assert is_a_problem(visitor.get("/api/anything/"), 502)
+    page = visitor.get("/admin/", headers={"Accept": "text/html"})
+    assert page.status_code == 502
+    assert page.headers["content-type"].startswith("text/html")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import signal
 import subprocess
@@ -120,9 +122,14 @@ def test_a_run_that_is_killed_half_way_is_healed_by_the_next(play, pytestconfig,
             command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
         time.sleep(seconds)
+        # The processes of its tasks are sessions of their own, which outlive it and wait for ever.
+        tasks = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
         run.send_signal(signal.SIGKILL)
         run.wait()
         assert healthy()
+        for task in tasks:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(task), signal.SIGKILL)
     changes(play("site.yml"))
     assert healthy()
     assert changes(play("site.yml")) == []

@@ -60,6 +60,19 @@ HOSTS: Mapping[str, Host] = {
         Host("bench", 40, "trixie"),
         # molecule/strangers: other people's applications
         Host("str13", 57, "trixie"),
+        # molecule/acme: two fronts of a site, and the server that certifies it
+        Host("acme13", 60, "trixie"),
+        Host("acme12", 61, "bookworm"),
+        Host("pebble", 62, "bookworm"),
+        # molecule/guard: firewall, sshd, bans and upgrades that go wrong on purpose
+        Host("guard13", 65, "trixie"),
+        # grades/: runs testssl.sh of Debian 13 where this machine has none
+        Host("grader", 70, "trixie"),
+        # molecule/tokens: two app hosts and what they share, and somebody else who trusts their tokens
+        Host("keys-a", 66, "trixie"),
+        Host("keys-b", 67, "bookworm"),
+        Host("keys-web", 71, "trixie"),
+        Host("partner", 68, "bookworm"),
         # molecule/sites: several sites and a preview on one host
         Host("sites13", 54, "trixie"),
     )

@@ -219,10 +219,10 @@ def open_page() -> Callable[[BrowserContext], Page]:
 
 
 @pytest.fixture(scope="session")
-def log_in(username: str, password: str) -> Callable[[Page], None]:
+def enter() -> Callable[[Page, str, str], None]:
     """Log in as a person does, with the patience that the site may ask for."""
 
-    def log_in(page: Page) -> None:
+    def enter(page: Page, username: str, password: str) -> None:
         deadline = time.monotonic() + LONGEST_PATIENCE
         while True:
             page.get_by_label("User name").fill(username)
@@ -240,7 +240,13 @@ def log_in(username: str, password: str) -> Callable[[Page], None]:
             time.sleep(int(answer.header_value("retry-after") or 5))
         expect(page.get_by_role("heading", name=f"Logged in as {username}")).to_be_visible()
 
-    return log_in
+    return enter
+
+
+@pytest.fixture(scope="session")
+def log_in(enter: Callable[[Page, str, str], None], username: str, password: str) -> Callable[[Page], None]:
+    """Log in as the user whom every test knows."""
+    return lambda page: enter(page, username, password)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,16 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 SCREENSHOTS = Path(__file__).resolve().parents[4] / "build" / "screenshots"
 
-STATES = ["logged-out", "wrong-password", "logged-in", "called", "ended"]
+STATES = [
+    "logged-out",
+    "wrong-password",
+    "logged-in",
+    "called",
+    "wrong-old-password",
+    "ended",
+    "in-cookies",
+    "everywhere",
+]
 SCHEMES: list[Literal["light", "dark"]] = ["light", "dark"]
 # A phone; a desktop; and a window of 1280 pixels at 400 % zoom (WCAG 2.2, 1.4.10).
 VIEWPORTS = {"phone": (360, 740), "desktop": (1280, 900), "zoomed": (320, 640)}
@@ -64,6 +73,11 @@ def tour(
     page.get_by_role("button", name="GET /hello/").click()
     expect(page.locator("#call [data-status]")).to_have_text("200 OK")
     look("called")
+    page.get_by_label("The password you have").fill("not the password")
+    page.get_by_label("The password you want").fill("not the password either")
+    page.get_by_role("button", name="Change it").click()
+    expect(page.locator("#old-password-error")).not_to_be_empty()
+    look("wrong-old-password")
     page.evaluate(
         """async () => fetch("/api/token/blacklist/", {
             method: "POST", headers: {"Content-Type": "application/json"},
@@ -72,6 +86,13 @@ def tour(
     page.get_by_role("button", name="Refresh now").click()
     expect(page.get_by_role("heading", name="Log in")).to_be_visible()
     look("ended")
+    page.get_by_label("In cookies that no script can read").check()
+    log_in(page)
+    expect(page.locator("#sessions [data-session]").first).to_be_visible()
+    look("in-cookies")
+    page.get_by_role("button", name="Log out everywhere").click()
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    look("everywhere")
     return sights
 
 
@@ -92,7 +113,7 @@ def test_nobody_scrolls_sideways(tour: dict[Sight, tuple[str, str]], state: str,
 def press_until(page: Page, key: str, wanted: str) -> list[str]:
     """Press a key until the element `#wanted` has the focus; tell where it was, and that it could be seen."""
     path: list[str] = []
-    for _press in range(25):
+    for _press in range(60):
         page.keyboard.press(key)
         focus = page.evaluate(
             """() => {
@@ -116,6 +137,10 @@ def test_the_whole_journey_goes_by_keyboard(page: Page, username: str, password:
     page.keyboard.type(username)
     press_until(page, "Tab", "password")
     page.keyboard.type(password)
+    press_until(page, "Tab", "in-this-tab")
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("radio", name="In cookies")).to_be_checked()
+    page.keyboard.press("ArrowUp")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name=f"Logged in as {username}")).to_be_focused()
     assert press_until(page, "Tab", "hello") == ["automatic", "renew", "logout", "hello"]
@@ -127,7 +152,9 @@ def test_the_whole_journey_goes_by_keyboard(page: Page, username: str, password:
     press_until(page, "Tab", "renew")
     page.keyboard.press("Enter")
     expect(page.locator("#generation")).to_have_text("2")
-    press_until(page, "Tab", "logout")
+    press_until(page, "Tab", "log-out-everywhere")
+    press_until(page, "Tab", "new-password")
+    press_until(page, "Shift+Tab", "logout")
     page.keyboard.press("Enter")
     expect(page.get_by_label("User name")).to_be_focused()
 
@@ -140,7 +167,7 @@ def test_controls_are_large_enough_for_a_thumb(
     page = open_page(new_context(viewport={"width": 360, "height": 740}, has_touch=True))
     small = """() => [...document.querySelectorAll("a[href], button, input, summary")]
         .map((element) => element.closest("label") ?? element)
-        .filter((element) => element.checkVisibility() && !element.matches(".skip"))
+        .filter((element) => element.checkVisibility() && !element.matches(".skip, .unseen"))
         .filter((element) => element.getBoundingClientRect().height < 44)
         .map((element) => element.outerHTML.slice(0, 100))"""
     assert page.evaluate(small) == []

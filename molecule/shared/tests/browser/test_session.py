@@ -58,7 +58,7 @@ def call_hello(page: Page) -> None:
 def test_a_visitor_is_asked_to_log_in(page: Page) -> None:
     expect(page.get_by_role("heading", name="Log in")).to_be_visible()
     expect(page.locator("#pill")).to_contain_text("Logged out")
-    expect(page.get_by_role("button", name="Log out")).to_be_hidden()
+    expect(page.get_by_role("button", name="Log out", exact=True)).to_be_hidden()
 
 
 def test_a_password_manager_recognises_the_form(page: Page) -> None:
@@ -116,7 +116,7 @@ def test_a_token_is_decoded_into_header_payload_and_signature(lasting_session: P
     inside = lasting_session.locator(f"#{name}-inside")
     for part in ("Header", "Payload", "Signature"):
         expect(inside.get_by_role("heading", name=part)).to_be_visible()
-    for claim in ("alg", "typ", "token_type", "exp", "iat", "jti", "user_id"):
+    for claim in ("alg", "kid", "typ", "token_type", "exp", "iat", "jti", "sub", "sid"):
         expect(inside.locator("dt", has_text=claim).first).to_be_visible()
     payload = inside.locator("[data-claims=payload]")
     expect(payload).to_contain_text(name)
@@ -243,8 +243,8 @@ def test_impatient_clicks_are_one_refresh(session: Page) -> None:
 def test_a_session_that_was_revoked_elsewhere_ends_with_its_next_refresh(session: Page) -> None:
     assert session.evaluate(REFRESH.replace("refresh/", "blacklist/"), stored_tokens(session)["refresh"]) == 200
     session.get_by_role("button", name="Refresh now").click()
-    expect(session.locator("#notice")).to_contain_text("Your session has ended.")
-    expect(session.locator("#notice")).to_contain_text("The server refused the refresh token")
+    expect(session.locator("#notice")).to_contain_text("Your session was ended.")
+    expect(session.locator("#notice")).to_contain_text("The server refuses all its tokens")
     expect(session.get_by_label("User name")).to_be_focused()
 
 
@@ -301,7 +301,7 @@ def test_logging_out_in_one_tab_logs_out_in_the_other(
 ) -> None:
     second = open_page(context)
     expect_generation(second, 1)
-    session.get_by_role("button", name="Log out").click()
+    session.get_by_role("button", name="Log out", exact=True).click()
     expect(second.locator("#notice")).to_contain_text("You are logged out in another tab.")
     assert second.evaluate(STORED) is None
 
@@ -311,7 +311,7 @@ def test_logging_out_in_one_tab_logs_out_in_the_other(
 
 def test_logging_out_revokes_the_refresh_token(session: Page) -> None:
     refresh = stored_tokens(session)["refresh"]
-    session.get_by_role("button", name="Log out").click()
+    session.get_by_role("button", name="Log out", exact=True).click()
     expect(session.locator("#notice")).to_contain_text("You are logged out.")
     expect(session.locator("#pill")).to_contain_text("Logged out")
     assert session.evaluate(REFRESH, refresh) == 401
@@ -321,7 +321,7 @@ def test_logging_out_leaves_no_trace_of_the_tokens(session: Page) -> None:
     tokens = stored_tokens(session)
     call_hello(session)
     expect(session.locator("#call [data-status]")).to_have_text("200 OK")
-    session.get_by_role("button", name="Log out").click()
+    session.get_by_role("button", name="Log out", exact=True).click()
     expect(session.get_by_role("heading", name="Log in")).to_be_visible()
     assert session.evaluate(STORED) is None
     content = session.content()
@@ -364,7 +364,7 @@ def test_logging_out_offline_forgets_the_tokens_and_says_what_it_could_not_do(
     session: Page, context: BrowserContext
 ) -> None:
     context.set_offline(True)
-    session.get_by_role("button", name="Log out").click()
+    session.get_by_role("button", name="Log out", exact=True).click()
     expect(session.locator("#notice")).to_contain_text("logged out here, but the server does not know it")
     assert session.evaluate(STORED) is None
 
