@@ -620,7 +620,8 @@ def test_every_scenario_provisions_hosts_of_the_table(root: Path) -> None:
     assert len(scenarios) >= 2
     for scenario in scenarios:
         own = yaml.safe_load(scenario.read_text())
-        arguments = own.get("ansible", shared["ansible"])["executor"]["args"]["ansible_playbook"]
+        executor = own.get("ansible", {}).get("executor", shared["ansible"]["executor"])
+        arguments = executor["args"]["ansible_playbook"]
         (inventory,) = [word.partition("}/")[2] for word in arguments if word.startswith("--inventory=")]
         hosts = inventory_hosts(yaml.safe_load((root / inventory).read_text()))
         assert {machine_of(root, name)[0] for name in hosts} <= set(HOSTS), scenario

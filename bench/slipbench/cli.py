@@ -26,6 +26,8 @@ ROLLBACK = "playbooks/rollback.yml"
 APP = bed.BUILD / "app"
 PLAIN_LOG = bed.BUILD / "logs/plain.log"
 AUTHORITY = bed.STATE / "ca/ca.crt"
+# What comes after the proof: the old release finishes what it is at.
+DRAIN = "of which drain"
 # What visitors met, where there were any.
 VISITED: list[visited.Visited] = []
 
@@ -133,10 +135,17 @@ def release(rounds: int) -> list[Series]:
         figures, changed = bed.playbook(playbook, log, mitogen=fast, extra={"site_source": str(APP)})
         if not changed:
             raise bed.BenchError(f"{series.name} changed nothing; see {bed.BUILD}/logs.")
-        if playbook == DEPLOY:
-            figures = replace(figures, tasks={**figures.tasks, **build_seconds(captured.site.name)})
+        steps = build_seconds(captured.site.name)
+        drain = steps.pop(DRAIN, 0.0)
+        figures = replace(
+            figures,
+            seconds=figures.seconds - drain,
+            tasks={**figures.tasks, **(steps if playbook == DEPLOY else {}), DRAIN: drain},
+        )
         series.runs.append(figures)
-        bed.say(f"round {number}/{rounds}: {series.name} {figures.seconds:.1f} s")
+        bed.say(
+            f"round {number}/{rounds}: {series.name} {figures.seconds:.1f} s, and {drain:.1f} s until the old one had ended"
+        )
 
     for number in range(1, rounds + 1):
         change_a_line()
@@ -177,9 +186,8 @@ def under_load(rounds: int, captured: Captured) -> None:
 
 
 def build_seconds(site: str) -> dict[str, float]:
-    """Seconds of each step of the newest release's build, as its own record has them."""
-    newest = f"ls -d /srv/{site}/releases/*/release.json | tail -n 1"
-    timings = json.loads(bed.on_host(f"cat $({newest})")).get("timings") or {}
+    """Seconds of each step of the live release's build, and of its switch after the proof, as its own record has them."""
+    timings = json.loads(bed.on_host(f"cat /srv/{site}/current/release.json")).get("timings") or {}
     return {f"of which {name}": float(seconds) for name, seconds in timings.items()}
 
 

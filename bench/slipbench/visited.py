@@ -21,19 +21,19 @@ PATHS = {Kind.NEW: drillapp.QUICK, Kind.KEPT: drillapp.QUICK, Kind.POST: drillap
 LONGEST = 1800.0
 
 # Runs on the host while FLAG is there, apart from any connection, since each run of a playbook begins with closed ones. A line
-# with the time and the proportional set size (proc(5), smaps_rollup) of all that the site's releases and candidates run, in
+# with the time and the proportional set size (proc(5), smaps_rollup) of all that the site's releases run, in
 # kilobytes, five times a second.
 FLAG, SAMPLES = "/run/bench-memory", "/run/bench-memory.log"
 SAMPLER = r"""
 import pathlib, sys, time
 site, flag, seconds = sys.argv[1], pathlib.Path(sys.argv[2]), float(sys.argv[3])
-units, end = (f"/{site}@", f"/{site}-candidate@"), time.time() + seconds
+unit, end = f"/{site}@", time.time() + seconds
 while flag.exists() and time.time() < end:
     total = 0
     for place in pathlib.Path("/proc").glob("[0-9]*"):
         try:
             group = (place / "cgroup").read_text()
-            if not any(unit in group for unit in units):
+            if unit not in group:
                 continue
             rollup = (place / "smaps_rollup").read_text()
         except OSError:

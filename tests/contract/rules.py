@@ -413,6 +413,8 @@ def _play_variables(tree: Tree) -> Iterable[tuple[str, Mapping[str, Any]]]:
     for path, plays in tree.playbooks.items():
         where = tree.where(path)
         for play in plays:
+            # A file of playbooks/tasks holds tasks, not plays.
+            play = play if {"hosts", "ansible.builtin.import_playbook"} & play.keys() else {"tasks": [play]}
             yield where, play.get("vars") or {}
             for role in play.get("roles") or []:
                 if isinstance(role, Mapping):
@@ -427,7 +429,7 @@ def _play_variables(tree: Tree) -> Iterable[tuple[str, Mapping[str, Any]]]:
 
 def _is_parameter(name: str, where: str) -> bool:
     """Whether the name is a playbook's own, as verify_tests is of playbooks/verify.yml: given with --extra-vars."""
-    found = re.fullmatch(r"playbooks/(\w+)\.yml", where)
+    found = re.fullmatch(r"playbooks/(?:tasks/)?(\w+)\.yml", where)
     return found is not None and name.startswith(f"{found[1]}_")
 
 

@@ -17,6 +17,7 @@ HEALTHY: dict[str, Any] = {
     "disk_free_mb": {"/": 20000},
 }
 OWN = {"SECRET_KEY": "k3J9fPq2mZ7xW1vTb5" * 3 + "Q8"}
+BANS = {"attempts": 20, "window": 600, "duration": 3600}
 JOBS = [{"name": "clearsessions", "command": "manage.py clearsessions", "schedule": "daily"}]
 
 
@@ -43,6 +44,16 @@ PAIRS: dict[str, dict[str, Any]] = {
     "secret-b": machine(6, site_name="blog", site_domain="b.test", site_secrets=OWN),
     "apart-a": machine(7, site_name="shop", site_domain="same.test"),
     "apart-b": machine(8, site_name="shop", site_domain="same.test"),
+    "ssh-a": machine(13, site_name="shop", site_domain="a.test", site_ssh_from=["192.0.2.0/24"]),
+    "ssh-b": machine(13, site_name="blog", site_domain="b.test"),
+    "bans-a": machine(14, site_name="shop", site_domain="a.test", site_bans=BANS),
+    "bans-b": machine(14, site_name="blog", site_domain="b.test", site_bans={**BANS, "attempts": 9}),
+    "root-a": machine(15, site_name="shop", site_domain="a.test", site_nginx_rootless=True),
+    "root-b": machine(15, site_name="blog", site_domain="b.test"),
+    "ports-a": machine(16, site_name="shop", site_domain="a.test", site_open_ports=[8443]),
+    "ports-b": machine(16, site_name="blog", site_domain="b.test"),
+    "agree-a": machine(17, site_name="shop", site_domain="a.test", site_bans=BANS, site_ssh_from=["192.0.2.0/24"]),
+    "agree-b": machine(17, site_name="blog", site_domain="b.test", site_bans=BANS, site_ssh_from=["192.0.2.0/24"]),
     "taken": machine(9, site_name="internal", site_domain="c.test"),
     "met-domain": machine(
         10, site_name="new", site_domain="d.test", **remembers({"site": "old", "domains": ["d.test"]})
@@ -65,7 +76,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]:
     return site.judge(site.hosts("sandbox", PAIRS))
 
 
-@pytest.mark.parametrize("case", ["good-a", "good-b", "apart-a", "apart-b", "met-itself"])
+@pytest.mark.parametrize("case", ["good-a", "good-b", "apart-a", "apart-b", "met-itself", "agree-a", "agree-b"])
 def test_sites_that_can_stand_side_by_side_pass(told: dict[str, Answer], case: str) -> None:
     assert told[case].message == ""
 
@@ -84,6 +95,12 @@ def test_sites_that_can_stand_side_by_side_pass(told: dict[str, Answer], case: s
             "secret-a",
             "site_secrets.SECRET_KEY is a secret of the site blog as well: who holds one site could sign for the other.",
         ),
+        (
+            "ssh-a",
+            'site_ssh_from is ["192.0.2.0/24"], and [] for the site blog of the same machine, which has only one.',
+        ),
+        ("root-a", "site_nginx_rootless is true, and false for the site blog of the same machine, which has only one."),
+        ("ports-a", "site_open_ports is [8443], and [] for the site blog of the same machine, which has only one."),
         ("taken", "site_name 'internal' is what Slipway calls a directory of its own."),
         ("met-domain", "site_domain: d.test is a name of the site old, which is on met-domain already."),
         ("met-preview", "met-preview has shop-x already, as a preview of shop."),
@@ -93,6 +110,12 @@ def test_sites_that_cannot_are_refused(told: dict[str, Answer], case: str, what:
     problems = [problem for problem, _, _ in told[case].problems]
     assert what in problems
     assert any(f"host_vars/{case}.yml:" in where for problem, _, where in told[case].problems if problem == what)
+
+
+def test_sites_of_one_machine_agree_on_who_is_shut_out(told: dict[str, Answer]) -> None:
+    """Also where both shut somebody out."""
+    assert 'site_bans is {"attempts": 20' in told["bans-a"].message
+    assert "site_bans is" in told["bans-b"].message
 
 
 def test_secrets_are_never_told(told: dict[str, Answer]) -> None:

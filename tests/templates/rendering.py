@@ -112,11 +112,26 @@ def plays_of(tree: Tree, path: Path) -> Iterator[Mapping[str, Any]]:
             yield play
 
 
+def roles_of(play: Mapping[str, Any]) -> Iterator[str]:
+    """Full names of the roles that a play has as a whole, in order."""
+    for task in play.get("tasks") or []:
+        for verb in ("ansible.builtin.import_role", "ansible.builtin.include_role"):
+            if verb in task and "tasks_from" not in task[verb]:
+                yield str(task[verb]["name"])
+
+
 def plays(releases: Mapping[str, str]) -> list[dict[str, Any]]:
     """The plays of the real playbooks, in which each role only configures, after its inputs were held to its specs."""
     tree = Tree(ROOT)
     roles = {role.name: role for role in tree.roles}
-    shared = {"distribution": "debian", "architecture": "x86_64", "memory_mb": 2048, "cpus": 2, "epoch": 0.0}
+    shared = {
+        "distribution": "debian",
+        "architecture": "x86_64",
+        "memory_mb": 2048,
+        "cpus": 2,
+        "epoch": 0.0,
+        "nameservers": ["192.0.2.53"],
+    }
     facts = {
         host: {**shared, **FACTS[release], "packages": PACKAGES, "paths": {}, "disk_free_mb": {"/": 9000}}
         for host, release in releases.items()
@@ -137,8 +152,7 @@ def plays(releases: Mapping[str, str]) -> list[dict[str, Any]]:
     for name in ("tiers.yml", "release.yml"):
         for play in plays_of(tree, ROOT / "playbooks" / name):
             tasks: list[dict[str, Any]] = []
-            for entry in play.get("roles") or []:
-                name = str(entry["role"])
+            for name in roles_of(play):
                 role = roles[name.removeprefix("slipway.django.")]
                 # A default may be computed from other inputs of the role, which are known inside of it only.
                 plain = {

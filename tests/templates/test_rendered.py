@@ -52,7 +52,22 @@ site_background:
 site_jobs:
   - {name: alerts, command: manage.py sendalerts, schedule: minutely, timeout: 50, egress: [198.51.100.0/24]}
 site_superuser: {}
+site_tls_policy: intermediate
+site_http3: true
+site_hsts: {max_age: 63072000, subdomains: true, preload: true}
+site_client_certificates: {authority: "{{ inventory_dir }}/clients.pem", paths: [/admin/, /status/]}
+site_trusted_proxies: [192.0.2.7, "2001:db8::/64"]
+site_proxy_port: 8443
+site_proxy_protocol: true
+site_limits: {who: {rate: 7r/m, burst: 3}, rest: {rate: 50r/s, burst: 0}}
+site_limited_paths: {who: [/accounts/*, /admin/login/]}
+site_connections_max: 0
+site_locations: [{path: /admin/upload/, body_size: 200m, timeout: 300}]
+site_methods: [GET, HEAD, POST, PROPFIND]
+site_cors_origins: ["https://app.partner.example", "https://app.partner.example:8443"]
+site_cors_credentials: true
 """,
+    "clients.pem": "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n",
     "host_vars/shared/connection.yml": "ansible_host: 192.0.2.10\n",
 }
 
@@ -68,8 +83,18 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario("one host", "ci.yml", {"deb12": "bookworm", "deb13": "trixie"}),
-    Scenario("tiers", "ci-tiers.yml", {"web1": "trixie", "app1": "bookworm", "app2": "trixie", "db1": "trixie"}),
+    Scenario(
+        "one host",
+        "ci.yml",
+        {"deb12": "bookworm", "deb13": "trixie"},
+        {"../build/clients/ca.crt": "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"},
+    ),
+    Scenario(
+        "tiers",
+        "ci-tiers.yml",
+        {"web1": "trixie", "app1": "bookworm", "app2": "trixie", "db1": "trixie"},
+        {"group_vars/web/tls.yml": "site_tls_policy: modern\n"},
+    ),
     Scenario("second site", "second.yml", {"shared": "trixie"}, SECOND),
 )
 
@@ -239,23 +264,12 @@ def test_credentials_lie_where_only_root_may_look(rendered: Rendered) -> None:
 @pytest.mark.parametrize("label", ["one host/deb12", "one host/deb13", "tiers/app1", "second site/shared"])
 def test_each_application_gets_its_keys_its_database_and_its_cache(rendered: Rendered, label: str) -> None:
     names = {Path(path).name for path in rendered[label].files if "/credentials/" in path}
-    assert names >= {"SECRET_KEY", "JWT_SIGNING_KEY", "DATABASE_URL", "CACHE_URL"}
+    assert names >= {"SECRET_KEY", "DATABASE_URL", "CACHE_URL"}
 
 
 def test_only_hosts_of_the_application_hold_its_secrets(rendered: Rendered) -> None:
     for label in ("tiers/web1", "tiers/db1"):
         assert [path for path in rendered[label].files if "/credentials/" in path] == []
-
-
-def test_the_two_keys_of_a_site_are_not_the_same(rendered: Rendered) -> None:
-    for host in rendered.hosts.values():
-        keys = [text for path, text in host.files.items() if path.endswith(("/SECRET_KEY", "/JWT_SIGNING_KEY"))]
-        assert len(set(keys)) == len(keys)
-
-
-def test_a_jwt_signing_key_is_long_enough_for_hs512(rendered: Rendered) -> None:
-    for label, text in rendered.files(r"/JWT_SIGNING_KEY$"):
-        assert len(text.encode()) >= 64, label
 
 
 # -- two sites on one host -----------------------------------------------------------------------------------------
@@ -293,12 +307,12 @@ def test_what_two_sites_of_a_host_share_both_write_alike(rendered: Rendered) -> 
 def test_every_set_of_a_site_goes_with_the_site(rendered: Rendered) -> None:
     for label, site in (("one host/deb13", "slipway"), ("second site/shared", "a-b9")):
         sets = rendered[label].sets
-        assert {name for name, one in sets.items() if one.get("site") != site} == {"nginx-unit"}
+        assert {name for name, one in sets.items() if one.get("site") != site} == {"nginx-unit", "bans"}
 
 
 def test_nothing_of_the_second_site_carries_the_first_ones_name(rendered: Rendered) -> None:
     foreign = re.compile(
-        r"/srv/slipway\b|/run/slipway\b|/var/(lib|cache)/slipway/|/etc/slipway/slipway\b|\bslipway(@|\.socket\b|\.service\b)"
+        r"/srv/slipway\b|/run/slipway\b(?!\.d/)|/var/(lib|cache)/slipway/|/etc/slipway/slipway\b|\bslipway(@|\.socket\b|\.service\b)"
         r"|(User|Group|SocketUser|SocketGroup)=slipway|slipway\.test|\bupstream slipway\b|http://slipway\b"
     )
     complaints(
@@ -396,8 +410,8 @@ def units(text: str) -> list[tuple[str, str, str]]:
 )
 def test_the_application_and_its_cache_run_in_a_sandbox(rendered: Rendered, key: str, value: str) -> None:
     for label, text in rendered.files(r"^/etc/systemd/system/[^/]+(@|-cache)\.service$"):
-        # A release on trial that ends has failed its trial.
-        if not (key == "Restart" and label.endswith("-candidate@.service")):
+        # An alarm that was given is over.
+        if not (key == "Restart" and label.endswith("-alarm@.service")):
             assert ("Service", key, value) in units(text), label
 
 
@@ -410,8 +424,8 @@ def test_no_unit_has_a_secret_in_its_environment(rendered: Rendered) -> None:
 def test_the_stop_timeout_outlasts_gunicorns_own(rendered: Rendered) -> None:
     for label, host in rendered.hosts.items():
         for path, text in host.files.items():
-            # A release on trial has no visitors to wait for.
-            if path.endswith("@.service") and not path.endswith("-candidate@.service"):
+            # An alarm has no visitors to wait for.
+            if path.endswith("@.service") and not path.endswith("-alarm@.service"):
                 settings = {key: value for _, key, value in units(text)}
                 conf = next(text for path, text in host.files.items() if path.endswith("/gunicorn.conf.py"))
                 graceful = re.search(r"^graceful_timeout = (\d+)$", conf, re.MULTILINE)
@@ -429,8 +443,9 @@ def test_the_sockets_backlog_is_left_alone(rendered: Rendered) -> None:
 BACKGROUND = ("a-b9-mail@.service", "a-b9-mail.2@.service", "a-b9-beat@.service", "a-b9-alerts.service")
 # What differs between the service, a worker and a job; everything else in [Service] is the wall around the site's code.
 THEIR_OWN = {
-    "EnvironmentFile", "ExecStart", "IPAddressAllow", "IPAddressDeny", "KillMode", "LimitNOFILE", "MemoryMax", "NotifyAccess", "OOMPolicy",
-    "Restart", "RestartSec", "RuntimeDirectory", "Sockets", "TimeoutStartSec", "TimeoutStopSec", "Type", "WorkingDirectory",
+    "EnvironmentFile", "ExecStart", "IPAddressAllow", "IPAddressDeny", "KillMode", "LimitNOFILE", "MemoryMax",
+    "NonBlocking", "NotifyAccess", "OOMPolicy", "Restart", "RestartPreventExitStatus", "RestartSec", "RuntimeDirectory",
+    "Sockets", "TimeoutStartSec", "TimeoutStopSec", "Type", "WorkingDirectory",
 }  # fmt: skip
 
 
@@ -440,6 +455,12 @@ def unit_of(rendered: Rendered, name: str) -> str:
 
 def values_of_unit(text: str, wanted: str) -> list[str]:
     return [value for _, key, value in units(text) if key == wanted]
+
+
+@pytest.mark.parametrize("name", ["a-b9@.service", "a-b9-wake.service"])
+def test_what_is_handed_a_listening_socket_leaves_it_non_blocking(rendered: Rendered, name: str) -> None:
+    """Or each start would drop O_NONBLOCK for all who have the socket (systemd.service(5), NonBlocking=)."""
+    assert values_of_unit(unit_of(rendered, name), "NonBlocking") == ["yes"]
 
 
 @pytest.mark.parametrize("name", BACKGROUND)
@@ -467,10 +488,13 @@ def test_the_words_of_a_command_reach_it_as_they_are(rendered: Rendered) -> None
 
 
 def test_each_of_the_background_reaches_what_it_may(rendered: Rendered) -> None:
-    assert values_of_unit(unit_of(rendered, "a-b9-mail@.service"), "IPAddressAllow") == ["localhost 192.0.2.0/24"]
+    # With the host's name server, since who leaves the host asks for names first.
+    assert values_of_unit(unit_of(rendered, "a-b9-mail@.service"), "IPAddressAllow") == [
+        "localhost 192.0.2.0/24 192.0.2.53"
+    ]
     assert values_of_unit(unit_of(rendered, "a-b9-beat@.service"), "IPAddressDeny") == []
     alerts = values_of_unit(unit_of(rendered, "a-b9-alerts.service"), "IPAddressAllow")
-    assert alerts == ["localhost 192.0.2.0/24 198.51.100.0/24"]
+    assert alerts == ["localhost 192.0.2.0/24 192.0.2.53 198.51.100.0/24"]
 
 
 def test_a_job_ends_and_is_made_up_for(rendered: Rendered) -> None:
@@ -485,14 +509,14 @@ def test_systemd_judges_each_schedule_and_each_unit(rendered: Rendered) -> None:
     validate = rendered["second site/shared"].sets["background-a-b9"]["validate"]
     assert "systemd-analyze calendar minutely" in validate
     judged = {line.rpartition("/")[2] for line in validate if "verify" in line}
-    assert judged == {*BACKGROUND, "a-b9-alerts.timer"}
+    assert judged == {*BACKGROUND, "a-b9-alerts.timer", "a-b9-alarm@.service"}
 
 
 def test_a_job_runs_once_for_a_fleet_and_on_each_host_that_is_a_site_of_its_own(rendered: Rendered) -> None:
     def timers(label: str) -> set[str]:
         return {Path(path).name for path in rendered[label].files if path.endswith(".timer")}
 
-    both = {"slipway-clearsessions.timer", "slipway-flushexpiredtokens.timer"}
+    both = {"slipway-clearsessions.timer", "slipway-flush-tokens.timer"}
     assert timers("one host/deb12") == timers("one host/deb13") == timers("tiers/app1") == both
     assert timers("tiers/app2") == timers("tiers/web1") == set()
 
@@ -577,7 +601,8 @@ def test_each_added_security_header_is_taken_from_the_application(rendered: Rend
     assert secure
     for server in secure:
         added = {one.words[1] for one in server.own("add_header")}
-        added -= {"X-Request-ID", "Cache-Control", "Content-Disposition"}
+        # These are no security headers: each says what Nginx knows, and adds to what the application says where that is a list.
+        added -= {"X-Request-ID", "Content-Disposition", "Retry-After", "Allow", "Alt-Svc", "Vary"}
         hidden = {one.words[1] for one in server.own("proxy_hide_header")}
         assert added <= hidden
         assert "Content-Security-Policy" in added
@@ -597,13 +622,18 @@ def test_forwarded_headers_are_overwritten(rendered: Rendered, label: str) -> No
             assert list(block.all("proxy_set_header")) == [], "a location's own would drop all of these"
 
 
+def returns(server: nginx.Directive) -> list[tuple[str, ...]]:
+    """Every answer that a server gives by itself, as words."""
+    return [one.words for one in server.all("return")]
+
+
 @pytest.mark.parametrize("label", EDGES)
 def test_unknown_hosts_meet_a_closed_door(rendered: Rendered, label: str) -> None:
     doors = [one for one in servers(rendered[label]) if any("default_server" in d.words for d in one.own("listen"))]
     plain_doors = [one for one in doors if any("80" in word for d in one.own("listen") for word in d.words[1:2])]
     secure_doors = [one for one in doors if one.own("ssl_reject_handshake")]
     assert plain_doors
-    assert all(one.own("return")[0].words == ("return", "444") for one in plain_doors)
+    assert all(set(returns(one)) == {("return", "444")} for one in plain_doors)
     assert secure_doors
 
 
@@ -621,6 +651,17 @@ def test_the_post_quantum_group_is_offered_where_openssl_knows_it(rendered: Rend
     conf = nginx.parse(rendered[label].files["/etc/nginx/nginx.conf"])
     (curves,) = conf.all("ssl_ecdh_curve")
     assert ("X25519MLKEM768" in curves.words[1].split(":")) is modern
+
+
+def test_tls_is_as_the_policy_says(rendered: Rendered) -> None:
+    """Mozilla's guideline 6.0: modern is TLS 1.3, which chooses its own ciphers."""
+    for label, versions in (("one host/deb13", ["TLSv1.2", "TLSv1.3"]), ("tiers/web1", ["TLSv1.3"])):
+        conf = nginx.parse(rendered[label].files["/etc/nginx/nginx.conf"])
+        (protocols,) = conf.all("ssl_protocols")
+        assert list(protocols.words[1:]) == versions
+        assert bool(list(conf.all("ssl_ciphers"))) is ("TLSv1.2" in versions)
+        (early,) = conf.all("ssl_early_data")
+        assert early.words[1] == "off"
 
 
 def test_every_variable_of_nginx_can_be_one(rendered: Rendered) -> None:
@@ -674,6 +715,150 @@ def test_a_sites_own_headers_win_and_an_empty_one_is_left_out(rendered: Rendered
     added = {one.words[1]: one.words[2] for one in conf.all("add_header")}
     assert added["X-Frame-Options"] == "SAMEORIGIN"
     assert "Permissions-Policy" not in added
+
+
+# -- the edge ------------------------------------------------------------------------------------------------------
+
+
+def site_conf(rendered: Rendered, label: str) -> nginx.Directive:
+    """The virtual host of the only site of an edge."""
+    (text,) = [text for path, text in rendered[label].files.items() if "/sites-available/" in path]
+    return nginx.parse(text)
+
+
+def mapped(conf: nginx.Directive, variable: str) -> dict[str, str]:
+    """What a map answers, by what it is asked."""
+    (found,) = [one for one in conf.all("map") if one.words[2] == variable]
+    return {one.words[0]: one.words[-1] for one in found.block or ()}
+
+
+@pytest.mark.parametrize(
+    ("label", "own"), [("one host/deb13", "slipway_slipway"), ("second site/shared", "slipway_a_b9")]
+)
+def test_every_limit_has_a_zone_for_visitors_and_is_asked(rendered: Rendered, label: str, own: str) -> None:
+    conf = site_conf(rendered, label)
+    zones = {one.words[2].split("=")[1].split(":")[0]: one.words[1] for one in conf.all("limit_req_zone")}
+    (server,) = [one for one in conf.own("server") if one.own("ssl_certificate")]
+    asked = {one.words[1].removeprefix("zone=") for one in server.own("limit_req")}
+    assert set(zones) == asked
+    for zone, key in zones.items():
+        name = zone.removeprefix(f"{own}_")
+        assert mapped(conf, key) == {"default": "", name: "$slipway_visitor"}
+    assert not [one for block in server.block or () if block.block for one in block.all("limit_req")]
+
+
+def test_each_path_counts_for_its_limit(rendered: Rendered) -> None:
+    limits = mapped(site_conf(rendered, "one host/deb13"), "$slipway_slipway_limit")
+    assert limits["default"] == "rest"
+    assert limits["/api/token/"] == limits["/admin/login/"] == "login"
+    assert limits["/api/token/refresh/"] == "refresh"
+    assert limits["/api/token/verify/"] == "verify"
+    second = mapped(site_conf(rendered, "second site/shared"), "$slipway_a_b9_limit")
+    assert second == {"default": "rest", "~^/accounts/": "who", "/admin/login/": "who"}
+
+
+def test_a_refusal_says_when_the_next_request_will_be_taken(rendered: Rendered) -> None:
+    waits = mapped(site_conf(rendered, "second site/shared"), "$slipway_a_b9_wait")
+    # Seven a minute is one in 8.6 seconds.
+    assert waits["429:who:"] == "9"
+    assert waits["429:rest:"] == "1"
+
+
+def test_without_limits_nothing_is_limited(rendered: Rendered) -> None:
+    conf = site_conf(rendered, "second site/shared")
+    assert list(conf.all("limit_conn")) == list(conf.all("limit_conn_zone")) == []
+
+
+def locations(conf: nginx.Directive) -> dict[str, nginx.Directive]:
+    return {one.words[-1]: one for one in conf.all("location") if list(one.all("proxy_pass"))}
+
+
+def test_a_path_has_the_body_size_and_patience_that_it_is_given(rendered: Rendered) -> None:
+    upload = locations(site_conf(rendered, "second site/shared"))["/admin/upload/"]
+    assert [one.words[1] for one in upload.own("client_max_body_size")] == ["200m"]
+    assert [one.words[1] for one in upload.own("proxy_read_timeout")] == ["300s"]
+    token = locations(site_conf(rendered, "one host/deb13"))["/api/token/"]
+    assert [one.words[1] for one in token.own("client_max_body_size")] == ["64k"]
+
+
+def test_a_certificate_that_a_path_asks_for_is_asked_for_below_it_too(rendered: Rendered) -> None:
+    """An upload below the admin is a location of its own, and would be a way around."""
+    found = locations(site_conf(rendered, "second site/shared"))
+    closed = {path for path, one in found.items() if one.own("if")}
+    assert closed == {"/admin/", "/admin/upload/", "/status/"}
+
+
+def test_only_named_balancers_are_believed(rendered: Rendered) -> None:
+    conf = site_conf(rendered, "second site/shared")
+    assert {one.words[1] for one in conf.all("set_real_ip_from")} == {"192.0.2.7", "2001:db8::/64"}
+    assert {one.words[1] for one in conf.all("real_ip_header")} == {"proxy_protocol"}
+    ended = site_conf(rendered, "one host/deb12")
+    assert {one.words[1] for one in ended.all("real_ip_header")} == {"X-Forwarded-For"}
+    assert list(site_conf(rendered, "tiers/web1").all("set_real_ip_from")) == []
+
+
+def test_every_address_has_a_door_for_strangers(rendered: Rendered) -> None:
+    """The first server of an address answers for every name that is nobody's."""
+    for label in EDGES:
+        listened: set[tuple[str, bool]] = set()
+        guarded: set[tuple[str, bool]] = set()
+        for server in servers(rendered[label]):
+            for one in server.own("listen"):
+                (guarded if "default_server" in one.words else listened).add((one.words[1], "quic" in one.words))
+        assert listened == guarded, label
+
+
+def test_http3_is_announced_where_it_is_spoken(rendered: Rendered) -> None:
+    for label, spoken in (("one host/deb12", False), ("one host/deb13", True), ("tiers/web1", False)):
+        listens = [one for server in servers(rendered[label]) for one in server.own("listen")]
+        announced = [one for one in site_conf(rendered, label).all("add_header") if one.words[1] == "Alt-Svc"]
+        assert any("quic" in one.words for one in listens) is spoken
+        assert bool(announced) is spoken
+        firewall = "".join(text for path, text in rendered[label].files.items() if path.startswith("/etc/nftables"))
+        assert bool(re.search(r"udp dport \{ 443 \} accept", firewall)) is spoken
+
+
+def test_what_another_site_may_read_is_a_constant(rendered: Rendered) -> None:
+    conf = site_conf(rendered, "second site/shared")
+    answers = mapped(conf, "$slipway_a_b9_cors_origin")
+    assert answers == {
+        "default": "",
+        "programs https://app.partner.example": "https://app.partner.example",
+        "programs https://app.partner.example:8443": "https://app.partner.example:8443",
+    }
+    added = {one.words[1] for one in conf.all("add_header")}
+    assert "Access-Control-Allow-Credentials" in added
+    hidden = {one.words[1] for one in conf.all("proxy_hide_header")}
+    assert {name for name in added if name.startswith("Access-Control-")} <= hidden
+    assert not [one for one in site_conf(rendered, "tiers/web1").all("add_header") if "Access-Control" in one.words[1]]
+
+
+def test_hsts_says_what_the_inventory_decides(rendered: Rendered) -> None:
+    for label, value in (
+        ("one host/deb13", "max-age=63072000"),
+        ("second site/shared", "max-age=63072000; includeSubDomains; preload"),
+    ):
+        (found,) = [
+            one for one in site_conf(rendered, label).all("add_header") if one.words[1] == "Strict-Transport-Security"
+        ]
+        assert found.words[2] == value
+
+
+def test_gunicorn_takes_what_nginx_passes_on(rendered: Rendered) -> None:
+    """Or a token that one of them takes would be too large for the other."""
+    units_of = {"k": 1024, "m": 1024**2}
+    for label, host in rendered.hosts.items():
+        conf = next((text for path, text in host.files.items() if path.endswith("/gunicorn.conf.py")), None)
+        edge = host.files.get("/etc/nginx/nginx.conf")
+        if conf and edge:
+            (buffers,) = nginx.parse(edge).all("large_client_header_buffers")
+            size = int(buffers.words[2][:-1]) * units_of[buffers.words[2][-1]]
+            field = re.search(r"^limit_request_field_size = (\d+)$", conf, re.MULTILINE)
+            line = re.search(r"^limit_request_line = (\d+)$", conf, re.MULTILINE)
+            assert field, label
+            assert line, label
+            assert int(field[1]) >= size
+            assert int(line[1]) > 8_000 + len("OPTIONS  HTTP/1.1\r\n")
 
 
 def test_a_site_answers_to_all_its_names(rendered: Rendered) -> None:
@@ -739,8 +924,9 @@ def open_ports(host: Host) -> set[tuple[str, str]]:
 
 def test_the_firewall_opens_what_each_tier_needs_and_nothing_else(rendered: Rendered) -> None:
     everybody = {("*", "22"), ("*", "80"), ("*", "443")}
-    for label in ("one host/deb12", "one host/deb13"):
-        assert open_ports(rendered[label]) == everybody
+    # And for the balancers that the inventory names.
+    assert open_ports(rendered["one host/deb12"]) == everybody | {("127.0.0.2", "8080")}
+    assert open_ports(rendered["one host/deb13"]) == everybody | {("127.0.0.2", "8443")}
     assert open_ports(rendered["tiers/web1"]) == everybody
     assert open_ports(rendered["tiers/app1"]) == {("*", "22"), ("10.203.77.31", "8000")}
     applications = {(f"10.203.77.{host}", port) for host in (32, 34) for port in ("5432", "6379")}

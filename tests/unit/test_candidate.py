@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import socketserver
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler
@@ -47,26 +49,30 @@ class Application(BaseHTTPRequestHandler):
 
 
 class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    """HTTP on a unix socket."""
+    """HTTP on a unix socket that it is handed."""
 
     daemon_threads = True
 
+    def __init__(self, given: socket.socket, handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__("", handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = given
+
 
 class Bench:
-    """A candidate whose unit is a server of this process."""
+    """A candidate whose unit is a thread of this process: what Gunicorn's configuration does of a release is done here."""
 
     def __init__(self, root: Path) -> None:
         self.layout = Layout("s", root)
         self.commands: list[list[str]] = []
-        self.start_status = 0
+        # What systemctl says of a unit that cannot start; it never comes to its trial.
+        self.broken: tuple[int, str] | None = None
         self.questions = [Question("/readyz", times=3)]
 
         self.asked: list[dict[str, str]] = []
         self.give: Callable[[int], Answer] = lambda number: (200, NEW, "ready")
-        path = self.candidate().socket
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.server = Server(str(path), type("Handler", (Application,), {"bench": self}))
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        # What it was told, in the end.
+        self.word: bytes | None = None
 
     def candidate(self) -> Candidate:
         return Candidate(self.layout, NEW, "shop.example.com", self.questions, self.run)
@@ -75,27 +81,78 @@ class Bench:
         self.commands.append(list(arguments))
         if arguments[0] == "journalctl":
             return 0, "the journal's last line"
-        return (self.start_status, "Job failed.") if arguments[1] == "start" else (0, "")
+        return (self.broken or self.stand_trial()) if arguments[1] == "start" else (0, "")
+
+    def stand_trial(self) -> tuple[int, str]:
+        with socket.socket(socket.AF_UNIX) as judge:
+            judge.connect(str(self.candidate().trial))
+            _, (descriptor,), _, _ = socket.recv_fds(judge, 1, 1)
+            handler = type("Handler", (Application,), {"bench": self})
+            with Server(socket.socket(fileno=descriptor), handler) as server:
+                threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+                self.word = judge.recv(2)
+                server.shutdown()
+        return (0, "") if self.word == b"go" else (1, "Job failed.")
 
     def judge(self, probe: Callable[[Path], None] = lambda path: None) -> None:
-        self.candidate().judge(probe)
+        self.candidate().judge(probe)()
 
-    def stopped(self) -> bool:
-        return ["systemctl", "stop", "--no-block", "s-candidate@*.service", "s-candidate.socket"] in self.commands
+    def told(self) -> bytes | None:
+        """The word that it was given; nothing yet while it is on trial."""
+        return self.word
+
+    def ended(self) -> bool:
+        """Whether it was stopped after its start, was not let serve, and left nothing."""
+        verbs = [command[1] for command in self.commands if command[0] == "systemctl"]
+        left = [*self.layout.root.glob("run/*.sock"), *self.layout.root.glob("run/slipway/*")]
+        return "stop" in verbs[verbs.index("start") :] and self.word in (b"", None) and left == []
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path)
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+def bench() -> Iterator[Bench]:
+    # The path of a socket has to be short.
+    with tempfile.TemporaryDirectory() as root:
+        yield Bench(Path(root))
 
 
-def test_a_good_candidate_passes_and_is_ended(bench: Bench) -> None:
-    bench.judge()
-    assert bench.stopped()
+def test_a_good_candidate_passes_and_is_let_serve(bench: Bench) -> None:
+    let_serve = bench.candidate().judge(lambda path: None)
     assert len(bench.asked) == 3
+    assert bench.told() is None
+    let_serve()
+    assert bench.told() == b"go"
+    assert not bench.candidate().trial.exists()
+
+
+def test_a_run_that_dies_before_it_lets_it_serve_ends_it(bench: Bench) -> None:
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench.candidate().judge(lambda path: None, die)
+    assert bench.word == b""
+    assert bench.ended()
+
+
+def test_what_has_to_be_done_beforehand_is_done_once_it_has_passed_and_before_it_serves(bench: Bench) -> None:
+    seen: list[object] = []
+    bench.candidate().judge(lambda path: None, lambda: seen.append((len(bench.asked), bench.word)))()
+    assert seen == [(3, None)]
+
+
+def test_what_is_left_of_a_trial_that_was_broken_off_is_in_nobodys_way(bench: Bench) -> None:
+    for path in (bench.candidate().trial, bench.candidate().path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    bench.judge()
+    assert bench.word == b"go"
+
+
+def test_one_that_starts_without_having_asked_is_stopped(bench: Bench) -> None:
+    bench.broken = (0, "")
+    with pytest.raises(ReleaseError, match=r"it serves without having asked: run playbooks/deploy\.yml"):
+        bench.judge()
+    assert bench.ended()
 
 
 def test_it_is_asked_with_the_real_host_as_behind_tls(bench: Bench) -> None:
@@ -118,7 +175,7 @@ def test_a_bad_answer_refuses_it(bench: Bench, give: Callable[[int], Answer], wh
     with pytest.raises(ReleaseError, match=rf"refused at the gate 'candidate': {why}") as caught:
         bench.judge()
     assert "the journal's last line" in str(caught.value)
-    assert bench.stopped()
+    assert bench.ended()
 
 
 def test_one_that_is_unavailable_at_first_is_asked_again(bench: Bench) -> None:
@@ -153,7 +210,7 @@ def test_an_answer_that_does_not_come_refuses_it(bench: Bench, monkeypatch: pyte
     with pytest.raises(ReleaseError, match="got no answer: TimeoutError"):
         bench.judge()
     wait.set()
-    assert bench.stopped()
+    assert bench.ended()
 
 
 def test_answers_that_are_each_slow_refuse_it_in_the_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,11 +220,11 @@ def test_answers_that_are_each_slow_refuse_it_in_the_end(bench: Bench, monkeypat
 
 
 def test_a_unit_that_does_not_start_refuses_it_unasked(bench: Bench) -> None:
-    bench.start_status = 1
+    bench.broken = (1, "Job failed.")
     with pytest.raises(ReleaseError, match=r"its self-test did not pass.\nJob failed"):
         bench.judge()
     assert bench.asked == []
-    assert bench.stopped()
+    assert bench.ended()
 
 
 def test_more_questions_are_asked_and_their_answers_read(bench: Bench) -> None:
@@ -182,4 +239,4 @@ def test_a_probe_is_given_the_socket_and_may_refuse(bench: Bench) -> None:
 
     with pytest.raises(ReleaseError, match="gate 'candidate': asked at"):
         bench.judge(probe)
-    assert bench.stopped()
+    assert bench.ended()

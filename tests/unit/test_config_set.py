@@ -25,6 +25,7 @@ from ansible_collections.slipway.django.plugins.module_utils.config_set import (
     Outcome,
     Wanted,
     run_command,
+    sets_in_place,
     sets_of,
     turn,
     units_of,
@@ -70,9 +71,18 @@ class Host:
     def converge(self, wanted: Wanted, *, check: bool = False) -> Outcome:
         """One run of the module; ``commands`` holds only what this run did."""
         self.commands.clear()
+        return self.set_of(wanted).converge(check=check)
+
+    def set_of(self, wanted: Wanted) -> ConfigSet:
+        """The set on this host."""
         return ConfigSet(
-            wanted, state_directory=self.directory / "state", candidate_parent=self.directory / "run", run=self.run
-        ).converge(check=check)
+            wanted,
+            state_directory=self.directory / "state",
+            candidate_parent=self.directory / "run",
+            guards=self.directory / "guards",
+            unit_directory=self.etc / "systemd/system",
+            run=self.run,
+        )
 
     def remove(self, name: str, *, check: bool = False) -> Outcome:
         """One removal; ``commands`` holds only what this run did."""
@@ -767,6 +777,23 @@ def test_check_mode_on_an_empty_host_does_not_miss_the_program_or_the_user(host:
     assert outcome.changed
 
 
+def test_check_mode_asks_no_validator_that_reads_what_an_earlier_task_has_yet_to_make(host: Host) -> None:
+    host.answers[sys.executable] = (1, "cannot load certificate")
+    certificate = host.directory / "fullchain.pem"
+    wanted = Wanted(
+        "web", files=[host.file("a.conf", "a")], validate=[f"{sys.executable} %s"], awaits=[str(certificate)]
+    )
+    outcome = host.converge(wanted, check=True)
+    assert outcome.changed
+    assert f"{certificate}" in str(outcome.diff)
+    assert "not there yet" in texts(outcome)
+    with pytest.raises(ConfigSetError, match="cannot load certificate"):
+        host.converge(wanted)
+    certificate.touch()
+    with pytest.raises(ConfigSetError, match="cannot load certificate"):
+        host.converge(wanted, check=True)
+
+
 # -- units ---------------------------------------------------------------------------------------------------------
 
 
@@ -1021,3 +1048,115 @@ def test_sets_of_one_host_take_turns(tmp_path: Path) -> None:
         pytest.fail("both went live at once")
     with turn(tmp_path, patience=0):
         pass
+
+
+# -- what is in place ------------------------------------------------------------------------------------------------
+
+
+def in_place(host: Host) -> dict[str, str]:
+    return sets_in_place(host.directory / "state", guards=host.directory / "guards", run=host.run)
+
+
+@pytest.fixture
+def placed(host: Host) -> Wanted:
+    """A set with one of everything, which the host holds."""
+    wanted = Wanted(
+        "web",
+        request="what was asked for",
+        files=[host.file("site.conf", "listen 80\n")],
+        directories=[host.directory_of("sites")],
+        links=[Link(str(host.etc / "enabled"), "site.conf")],
+        absent=[str(host.etc / "default")],
+        units=["web.service"],
+    )
+    host.answers["systemctl show"] = (0, "Id=web.service\nActiveState=active\nUnitFileState=enabled")
+    host.converge(wanted)
+    assert in_place(host) == {"web": "what was asked for"}
+    return wanted
+
+
+def spoil_a_file(host: Host) -> None:
+    (host.etc / "site.conf").write_text("listen 81\n")
+
+
+def open_a_file(host: Host) -> None:
+    (host.etc / "site.conf").chmod(0o666)
+
+
+def lose_a_file(host: Host) -> None:
+    (host.etc / "site.conf").unlink()
+
+
+def lead_a_link_elsewhere(host: Host) -> None:
+    (host.etc / "enabled").unlink()
+    (host.etc / "enabled").symlink_to("other.conf")
+
+
+def replace_a_link(host: Host) -> None:
+    (host.etc / "enabled").unlink()
+    (host.etc / "enabled").write_text("listen 80\n")
+
+
+def open_a_directory(host: Host) -> None:
+    (host.etc / "sites").chmod(0o777)
+
+
+def add_what_must_not_be(host: Host) -> None:
+    (host.etc / "default").touch()
+
+
+def stop_a_unit(host: Host) -> None:
+    host.answers["systemctl show"] = (0, "Id=web.service\nActiveState=inactive\nUnitFileState=enabled")
+
+
+def disable_a_unit(host: Host) -> None:
+    host.answers["systemctl show"] = (0, "Id=web.service\nActiveState=active\nUnitFileState=disabled")
+
+
+def silence_systemd(host: Host) -> None:
+    host.answers["systemctl show"] = (1, "Failed to connect to bus")
+
+
+def arm_a_guard(host: Host) -> None:
+    (host.directory / "guards" / "web").mkdir(parents=True)
+
+
+def spoil_the_record(host: Host) -> None:
+    record = host.directory / "state" / "web.json"
+    record.write_text(record.read_text().replace('"files"', '"fiels"'))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        spoil_a_file, open_a_file, lose_a_file, lead_a_link_elsewhere, replace_a_link, open_a_directory, add_what_must_not_be,
+        stop_a_unit, disable_a_unit, silence_systemd, arm_a_guard, spoil_the_record,
+    ],
+)  # fmt: skip
+def test_a_set_that_is_not_as_it_was_brought_live_is_not_in_place(
+    host: Host, placed: Wanted, damage: Callable[[Host], None]
+) -> None:
+    damage(host)
+    assert in_place(host) == {}
+
+
+def test_a_set_whose_run_died_is_not_in_place(host: Host, placed: Wanted) -> None:
+    host.answers["systemctl reload"] = Killed()
+    with pytest.raises(Killed):
+        host.converge(dataclasses.replace(placed, request="another", apply=["systemctl reload web"], files=[]))
+    assert in_place(host) == {}
+
+
+@pytest.mark.parametrize("more", [Wanted("", inputs=["/etc/hostname"]), Wanted("", probes=["true"])])
+def test_a_set_that_depends_on_more_is_looked_at_each_time(host: Host, placed: Wanted, more: Wanted) -> None:
+    host.converge(dataclasses.replace(placed, request="another", inputs=more.inputs, probes=more.probes))
+    assert in_place(host) == {}
+
+
+def test_what_is_asked_for_in_other_words_is_remembered_though_nothing_changes(host: Host, placed: Wanted) -> None:
+    assert not host.converge(dataclasses.replace(placed, request="in other words")).changed
+    assert in_place(host) == {"web": "in other words"}
+
+
+def test_on_a_new_host_nothing_is_in_place(tmp_path: Path) -> None:
+    assert sets_in_place(tmp_path / "none") == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import grp
 import os
 import pwd
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.slipway.django.plugins.action.config_set import request_of
 from tests.playbook import Run, play
 
 OWN = {"owner": pwd.getpwuid(os.getuid()).pw_name, "group": grp.getgrgid(os.getgid()).gr_name}
@@ -159,3 +161,44 @@ def test_a_mistake_is_named(run: Run, task: str, words: list[str]) -> None:
     assert found["failed"] is True
     for word in words:
         assert word in found["msg"]
+
+
+@pytest.fixture(scope="module")
+def after_a_look(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One play in check mode on a host where a look has found the set: its file is missing, but nobody looks again."""
+    directory = tmp_path_factory.mktemp("looked")
+    dest = str(directory / "page.conf")
+
+    def asked_for(text: str) -> dict[str, Any]:
+        return {"name": "slipway-unit-test", "files": [{**OWN, "dest": dest, "content": text}]}
+
+    def task(name: str, text: str, **more: Any) -> dict[str, Any]:
+        return {"name": name, "slipway.django.config_set": asked_for(text), **more}
+
+    sent = {**OWN, "dest": dest, "base64": base64.b64encode(b"port 8000\n").decode()}
+    request = request_of({"name": "slipway-unit-test", "files": [sent]})
+    look = {"slipway_sets": {"slipway-unit-test": request}, "cacheable": True}
+    tasks = [
+        {"name": "look", "ansible.builtin.set_fact": look},
+        task("elsewhere", "port {{ port }}\n", delegate_to="127.0.0.1"),
+        task("in place", "port {{ port }}\n"),
+        task("another", "port 9000\n"),
+        task("no longer in place", "port {{ port }}\n"),
+    ]
+    return play(directory, [{"vars": {"port": 8000}, "tasks": tasks}], "--check", "--diff")
+
+
+def test_a_host_is_not_asked_again_about_a_set_that_a_look_has_just_found(after_a_look: Run) -> None:
+    assert answer(after_a_look, "in place")["changed"] is False
+
+
+def test_a_host_that_a_task_is_delegated_to_is_asked(after_a_look: Run) -> None:
+    assert answer(after_a_look, "elsewhere")["changed"] is True
+
+
+def test_a_set_that_is_asked_for_otherwise_is_taken_to_the_host(after_a_look: Run) -> None:
+    assert "port 9000" in after(after_a_look, "another")
+
+
+def test_once_a_set_has_changed_every_set_is_looked_at_again(after_a_look: Run) -> None:
+    assert answer(after_a_look, "no longer in place")["changed"] is True

@@ -11,8 +11,10 @@ from typing import Any
 
 import broken
 import drillapp
+import harness
 import pytest
 from broken.kinds import append, replace
+from load import Kind, Record
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +99,30 @@ def test_a_damage_that_finds_nothing_to_break_says_so(project: Path, tmp_path: P
 def test_an_unknown_damage_is_no_damage(project: Path) -> None:
     with pytest.raises(ValueError, match="no way 'nonsense'"):
         broken.make("nonsense", project)
+
+
+def test_a_post_that_is_answered_while_the_database_is_asked_is_not_lost() -> None:
+    def post(key: str) -> Record:
+        return Record(Kind.POST, 1.0, 1.0, 1.1, 201, "r", key=key)
+
+    answered, executed = [post("a")], {"a": 1}
+
+    class Asked:
+        def executions(self) -> dict[str, int]:
+            """What is committed, as of now; a moment later there is one more."""
+            found = dict(executed)
+            answered.append(post("b"))
+            executed["b"] = 1
+            return found
+
+    class Going:
+        def records(self) -> list[Record]:
+            """What was answered until now."""
+            return list(answered)
+
+    site: Any = Asked()
+    load: Any = Going()
+    harness.assert_executed_once(site, load)
+    del executed["a"]
+    with pytest.raises(AssertionError, match="lost"):
+        harness.assert_executed_once(site, load)

@@ -55,6 +55,11 @@ def test_free_space_is_told_for_a_directory_that_does_not_exist_yet(tmp_path: Pa
     assert abs(host_info.disk_free_mb(str(tmp_path / "not" / "yet" / "there")) - expected) < 512
 
 
+def test_name_servers_are_those_of_the_resolver() -> None:
+    text = "# nameserver 192.0.2.1\nsearch example.net\nnameserver 192.0.2.2\nnameserver fe80::1%eth0\nnameserver\n"
+    assert host_info.nameservers(text) == ["192.0.2.2", "fe80::1"]
+
+
 def test_collect_answers_in_the_promised_shape(tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.symlink_to("nowhere")
@@ -69,6 +74,7 @@ def test_collect_answers_in_the_promised_shape(tmp_path: Path) -> None:
         "python",
         "epoch",
         "memory_mb",
+        "nameservers",
         "cpus",
         "disk_free_mb",
         "packages",

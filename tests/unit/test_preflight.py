@@ -296,7 +296,7 @@ def test_the_distance_of_words_counts_slips_of_the_keyboard(left: str, right: st
         ("site_name", ["shop"], "site_name must be a text, but is a list."),
         ("site_name", datetime.date(2026, 1, 1), "site_name must be a text, but is a date."),
         ("site_secrets", "abc", "site_secrets must be a dictionary, but is a text."),
-        ("site_tls", "selfsigned", "site_tls is selfsigned, but must be one of: local_ca, provided."),
+        ("site_tls", "selfsigned", "site_tls is selfsigned, but must be one of: local_ca, provided, acme."),
         ("site_packages", ["gettext", 7], "site_packages[1] must be a text, but is a number (7)."),
         ("site_tls_files", {"cert": "/x"}, "site_tls_files has no key cert; it knows certificate, key, chain."),
         ("site_superuser", {"password": 12345}, "site_superuser.password must be a text, but is a number."),
@@ -408,7 +408,7 @@ def test_a_name_that_the_system_uses_is_refused(good: Inventory, name: str) -> N
         ("mysite.org:8443", "more than a host name"),
         ("MySite.org", "write mysite.org"),
         ("größe.de", "xn-- form"),
-        ("*.mysite.org", "wildcard"),
+        ("*.*.mysite.org", "wildcard"),
         ("192.0.2.7", "certificates are for names"),
         ("mysite", "not a full host name"),
         ("my_site.org", "not a full host name"),
@@ -422,6 +422,11 @@ def test_what_is_no_host_name_is_refused_as_domain_and_as_alias(good: Inventory,
     assert why in str(host_name_fault(domain))
     assert why in only(site_problems(changed(good, site_domain=domain))).what
     assert why in only(site_problems(changed(good, site_aliases=[domain]))).what
+
+
+def test_a_wildcard_may_be_an_alias_and_not_the_name_of_the_site(good: Inventory) -> None:
+    assert list(site_problems(changed(good, site_aliases=["*.mysite.org"]))) == []
+    assert "wildcard" in only(site_problems(changed(good, site_domain="*.mysite.org"))).what
 
 
 def test_an_empty_domain_is_refused(good: Inventory) -> None:
@@ -602,6 +607,30 @@ def test_networks_addresses_and_systemds_words_are_taken(good: Inventory) -> Non
     assert list(site_problems(changed(good, site_egress=networks))) == []
 
 
+@pytest.mark.parametrize("network", ["the office", "192.0.2.0/33", "db.example.net"])
+def test_who_may_reach_ssh_is_told_as_addresses(good: Inventory, network: str) -> None:
+    found = only(site_problems(changed(good, site_ssh_from=[network])))
+    assert found.what == f"site_ssh_from: '{network}' is neither an address nor a network."
+    assert list(site_problems(changed(good, site_ssh_from=["192.0.2.7", "2001:db8::/32"]))) == []
+
+
+@pytest.mark.parametrize("port", [0, 70000, "http", True])
+def test_a_port_that_is_open_besides_is_a_port(good: Inventory, port: object) -> None:
+    assert "is not a port" in only(site_problems(changed(good, site_open_ports=[port]))).what
+    assert list(site_problems(changed(good, site_open_ports=[8448]))) == []
+
+
+def test_nobody_is_shut_out_behind_a_load_balancer(good: Inventory) -> None:
+    bad = changed(good, site_bans={"attempts": 5}, site_trusted_proxies=["192.0.2.1"])
+    assert "come from the load balancers" in only(site_problems(bad)).what
+    assert list(site_problems(changed(good, site_bans={"attempts": 5, "window": 60}))) == []
+
+
+@pytest.mark.parametrize("bans", [{"attempts": 0}, {"window": "an hour"}, {"duration": True}])
+def test_bans_are_counted_in_numbers(good: Inventory, bans: dict[str, Any]) -> None:
+    assert "is not a number greater than zero" in only(site_problems(changed(good, site_bans=bans))).what
+
+
 def test_templates_that_are_not_there_are_refused(good: Inventory, tmp_path: Path) -> None:
     bad = changed(good, site_templates=[str(tmp_path), str(tmp_path / "none")])
     assert only(site_problems(bad)).what == f"site_templates: {tmp_path}/none is not a directory of this controller."
@@ -686,6 +715,8 @@ def test_the_nearest_project_wins_and_environments_are_not_searched(tmp_path: Pa
 def test_a_source_without_locked_packages_is_refused(good: Inventory, project: Path) -> None:
     (project / "uv.lock").unlink()
     assert "neither uv.lock nor requirements.txt" in only(source_problems(good)).what
+    (project / "Pipfile.lock").touch()
+    assert "pipenv requirements --hash" in only(source_problems(good)).fix
     (project / "requirements.txt").write_text("django==5.2\n")
     assert list(source_problems(good)) == []
 
@@ -911,7 +942,7 @@ def test_an_environment_without_its_vault_is_told_how_to_make_one(good: Inventor
     }
     bad = changed(good, site_secrets=missing)
     problem = only(inventory_problems(bad))
-    assert "not defined are vault_secret_key, vault_jwt_signing_key" in problem.what
+    assert "not defined: vault_secret_key, vault_jwt_signing_key" in problem.what
     assert problem.fix.startswith("Write them into inventory/group_vars/staging/vault.yml")
     directory = tmp_path / "inventory/group_vars/staging"
     directory.mkdir(parents=True)

@@ -35,6 +35,7 @@ from ansible_collections.slipway.django.plugins.module_utils.release_records imp
     ReleaseError,
 )
 from ansible_collections.slipway.django.plugins.module_utils.release_request import Request
+from ansible_collections.slipway.django.plugins.module_utils.release_shape import Shape
 
 STYLE = "body { color: black; }\n" * 100
 
@@ -90,7 +91,7 @@ class Host:
         stdin: str = "",
         keep: int | None = None,
     ) -> str:
-        """Stands in for Build._output."""
+        """Stands in for a program that Build._start starts."""
         place = Path(environment.get("CREDENTIALS_DIRECTORY", "/nonexistent"))
         credentials = (
             {path.name: (path.stat().st_mode & 0o777, path.read_text()) for path in place.iterdir()}
@@ -104,7 +105,7 @@ class Host:
         problem = self.refuse(call)
         if problem is not None:
             told = f"The release was refused at the gate '{problem}' ({problem}, as {account}):\nboom"
-            raise release_build.StepFailed(told, "")
+            raise release_build.StepFailed(told, "", problem)
         if account == "root" and "venv" in arguments:
             (Path(arguments[-1]) / "bin").mkdir(parents=True)
         elif account == "root" and "--require-hashes" in arguments:
@@ -163,6 +164,21 @@ class Host:
         return [str(item["state"]) for item in release_records.list_releases(self.layout)]
 
 
+class Started:
+    """Stands in for Running: the program does its work at once, and how it ended is told when somebody asks."""
+
+    def __init__(self, work: Callable[[], str]) -> None:
+        try:
+            self._said, self._error = work(), None
+        except release_build.StepFailed as error:
+            self._said, self._error = "", error
+
+    def end(self) -> str:
+        if self._error is not None:
+            raise self._error
+        return self._said
+
+
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     """Every account is whoever runs the tests; the clock moves on by a second for each release."""
@@ -175,8 +191,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     vars(brotli)["compress"] = lambda data, quality: zlib.compress(data)
     monkeypatch.setitem(sys.modules, "brotli", brotli)
 
-    def program(self: release_build.Build, *arguments: Any, **more: Any) -> str:
-        return made.program(self, *arguments, **more)
+    def start(self: release_build.Build, *arguments: Any, **more: Any) -> Started:
+        return Started(lambda: made.program(self, *arguments, **more))
 
     original = release_build.Build.__init__
 
@@ -187,7 +203,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
         self.id = self.request.agreed or f"20261122T0315{next(seconds):02d}Z-{self.request.revision}"
         self.directory = self.layout.releases / self.id
 
-    monkeypatch.setattr(release_build.Build, "_output", program)
+    monkeypatch.setattr(release_build.Build, "_start", start)
     monkeypatch.setattr(release_build.Build, "__init__", named)
     return made
 
@@ -227,6 +243,43 @@ def test_the_sites_code_is_checked_and_migrated_as_the_account_that_will_run_it(
     assert host.steps() == ["collectstatic", "check", "plan", "migrate"]
     accounts = {call.account for call in host.calls if "check" in call.stdin and "collectstatic" not in call.stdin}
     assert accounts == {"shop"}
+
+
+def test_a_release_that_follows_another_is_checked_beside_the_collecting_of_its_files(host: Host) -> None:
+    host.build()
+    host.build(source_digest="source-2")
+    assert host.steps() == ["check", "plan", "wait", "migrate", "collectstatic"]
+
+
+@pytest.mark.parametrize("other", [{"shape": Shape(hooks={"after_build": ["true"]})}, {"migrate": False}])
+def test_what_a_hook_makes_is_there_when_the_release_is_checked(host: Host, other: dict[str, Any]) -> None:
+    host.build()
+    host.build(source_digest="source-2", **other)
+    assert host.steps()[0] == "collectstatic"
+
+
+def test_a_check_that_fails_beside_is_asked_again_when_all_files_are_there(host: Host) -> None:
+    host.build()
+    host.refuse = lambda call: "check" if "wait" in call.stdin else None
+    _, name = host.build(source_digest="source-2")
+    assert host.manifest(name)["state"] == READY
+    assert host.steps() == ["check", "plan", "wait", "migrate", "collectstatic", "check", "plan", "migrate"]
+
+
+def test_a_migration_that_fails_is_not_tried_twice(host: Host) -> None:
+    host.build()
+    host.refuse = lambda call: "migrate" if '"migrate"' in call.stdin else None
+    with pytest.raises(ReleaseError, match="refused at the gate 'migrate'"):
+        host.build(source_digest="source-2")
+    assert host.steps().count("migrate") == 1
+
+
+def test_files_that_cannot_be_collected_refuse_a_release_however_well_it_checks(host: Host) -> None:
+    host.build()
+    host.refuse = lambda call: "build" if "collectstatic" in call.stdin else None
+    with pytest.raises(ReleaseError, match="refused at the gate 'build'"):
+        host.build(source_digest="source-2")
+    assert host.states()[-1] == FAILED
 
 
 def test_nothing_of_the_site_runs_as_root(host: Host) -> None:
@@ -320,6 +373,17 @@ def test_a_secret_that_changes_makes_a_new_release(host: Host, how: str) -> None
     else:
         (host.layout.credentials / "SECRET_KEY").unlink()
     assert host.build()[0]
+
+
+def test_a_secret_that_waits_for_its_removal_makes_a_release_once(host: Host) -> None:
+    """While it is there nothing more is due, and nothing when it has gone."""
+    old = host.layout.credentials / "OLD"
+    old.write_text("old")
+    host.build(secrets=["SECRET_KEY", "OLD"])
+    assert host.build(secrets=["SECRET_KEY"])[0]
+    assert not host.build(secrets=["SECRET_KEY"])[0]
+    old.unlink()
+    assert not host.build(secrets=["SECRET_KEY"])[0]
 
 
 def test_looking_changes_nothing(host: Host) -> None:
@@ -746,3 +810,83 @@ def test_a_plan_that_does_nothing_shows_nothing(host: Host) -> None:
     set_live = release_records.wanted_release(host.layout)
     assert set_live is not None
     assert release.look(host.request(), host.layout).diff == ()
+
+
+# -- the live release once more ------------------------------------------------------------------------------------
+
+
+def live(host: Host, **other: Any) -> str:
+    """A release that serves, with a script in its venv and a secret beside it."""
+    host.layout.credentials.mkdir(parents=True, exist_ok=True)
+    (host.layout.credentials / "SECRET_KEY").write_text("one")
+    _, name = host.build(**other)
+    place = host.layout.releases / name
+    (place / "venv/bin/tool").write_text(f"#!{place}/venv/bin/python\nprint(1)\n")
+    (place / "venv/bin/tool").chmod(0o755)
+    release_records.set_state(place, LIVE)
+    return name
+
+
+def test_a_changed_secret_makes_the_live_release_once_more(host: Host) -> None:
+    first = live(host, environment={"GREETING": 'say "hello" for $5'})
+    (host.layout.credentials / "SECRET_KEY").write_text("two")
+    changed, second = host.build(reissue=True, source_digest="", archive="")
+    assert changed
+    assert second != first
+    assert second.endswith(first.partition("-")[2])
+    old, new = host.layout.releases / first, host.layout.releases / second
+    record = host.manifest(second)
+    assert record["state"] == READY
+    assert record["again"] == first
+    assert (new / "app/manage.py").samefile(old / "app/manage.py"), "the same files, and no others"
+    assert host.steps() == ["check", "plan", "migrate"], "no package is installed, nothing is collected"
+    text = (new / "environment").read_text()
+    assert text == (old / "environment").read_text().replace(first, second)
+    assert 'GREETING="say \\"hello\\" for \\$5"' in text
+    call = next(call for call in host.calls if call.stdin)
+    assert call.environment["GREETING"] == 'say "hello" for $5'
+    assert call.environment["RELEASE_ID"] == second
+    assert call.credentials["SECRET_KEY"][1] == "two"
+
+
+def test_programs_of_a_release_made_once_more_are_its_own(host: Host) -> None:
+    first = live(host)
+    (host.layout.credentials / "SECRET_KEY").write_text("two")
+    _, second = host.build(reissue=True)
+    old, new = (host.layout.releases / name / "venv/bin" for name in (first, second))
+    assert (new / "tool").read_text().startswith(f"#!{new}/python")
+    assert (new / "tool").stat().st_mode & 0o777 == 0o755
+    assert (old / "tool").read_text().startswith(f"#!{old}/python"), "the live one's is left alone"
+    assert (new / "python").is_symlink()
+
+
+def test_a_release_made_once_more_is_what_the_next_deployment_asks_for(host: Host) -> None:
+    live(host)
+    (host.layout.credentials / "SECRET_KEY").write_text("two")
+    _, second = host.build(reissue=True)
+    release_records.set_state(host.layout.releases / second, LIVE)
+    assert host.build() == (False, second)
+    assert host.build(reissue=True) == (False, second)
+
+
+def test_code_that_nobody_released_is_not_made_live_by_new_secrets(host: Host) -> None:
+    first = live(host)
+    (host.layout.credentials / "SECRET_KEY").write_text("two")
+    _, second = host.build(reissue=True, source_digest="source-2", revision="another")
+    assert host.manifest(second)["source"] == host.manifest(first)["source"] == "source-1"
+    assert second.partition("-")[2] == first.partition("-")[2]
+
+
+def test_a_release_made_once_more_that_fails_its_check_is_marked(host: Host) -> None:
+    first = live(host)
+    host.layout.current.symlink_to(f"releases/{first}")
+    (host.layout.credentials / "SECRET_KEY").write_text("two")
+    host.refuse = refused_at("check")
+    with pytest.raises(ReleaseError, match=f"at the gate 'check'.*\n.*boom\n.*is marked failed.*{first} keeps serving"):
+        host.build(reissue=True)
+    assert host.states() == [LIVE, FAILED]
+
+
+def test_without_a_live_release_there_is_none_to_make_once_more(host: Host) -> None:
+    with pytest.raises(ReleaseError, match="No release serves that could be made once more"):
+        host.build(reissue=True)

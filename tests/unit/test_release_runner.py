@@ -40,6 +40,32 @@ def query(path: Path, text: str) -> list[Any]:
         return connection.execute(text).fetchall()
 
 
+# -- what waits for the build ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("said", [b"1", b""], ids=["told to go on", "the engine has gone"])
+def test_the_database_is_changed_only_when_the_engine_says_so(tmp_path: Path, said: bytes) -> None:
+    project = Project.make(tmp_path / "shop")
+    reader, writer = os.pipe()
+    os.write(writer, said)
+    os.close(writer)
+    answer = project.run(PLAN, {"name": "wait", "fd": reader}, MIGRATE, keep=[reader])
+    os.close(reader)
+    assert (answer.status == 0) is bool(said)
+    assert project.database.exists()
+    tables = {name for (name,) in query(project.database, "select name from sqlite_master")}
+    assert ("shop_item" in tables) is bool(said)
+
+
+@pytest.mark.parametrize(("step", "goes_on"), [(PLAN, True), ({**PLAN, "stop_for_any": True}, False)])
+def test_a_first_database_is_not_made_while_the_build_goes_on(
+    tmp_path: Path, step: dict[str, Any], goes_on: bool
+) -> None:
+    project = Project.make(tmp_path / "shop")
+    answer = project.run(step, MIGRATE)
+    assert ("migrated" in answer.output) is goes_on
+
+
 # -- what breaks the release that serves ---------------------------------------------------------------------------
 
 BREAKS = [

@@ -11,8 +11,10 @@ from ansible_collections.slipway.django.plugins.module_utils.release_shape impor
     Shape,
     find_lock,
     find_project,
+    foreign_lock,
     import_path,
     lay_files,
+    lock_at,
     path_fault,
     project_of,
 )
@@ -92,6 +94,18 @@ def test_what_locks_the_packages_is_found(
     assert lock is not None
     assert (str(lock.path.relative_to(tmp_path)), lock.kind, lock.is_hashed) == (found, kind, hashed)
     assert bool(lock.warning) is not hashed
+
+
+@pytest.mark.parametrize(
+    ("name", "command"), [("poetry.lock", "poetry export"), ("Pipfile.lock", "pipenv requirements --hash")]
+)
+def test_a_lock_that_only_its_own_tool_reads_is_named_with_the_way_out(tmp_path: Path, name: str, command: str) -> None:
+    tree(tmp_path, {"backend/manage.py": "", name: "", "backend/requirements.txt": HASHED})
+    assert f"{name} is read by its own tool only: run `{command}" in foreign_lock(tmp_path, tmp_path / "backend")
+    (tmp_path / name).rename(tmp_path / "backend" / name)
+    (tmp_path / "backend/pyproject.toml").write_text(PACKAGE)
+    assert command in lock_at(tmp_path / "backend/pyproject.toml").warning
+    assert lock_at(tmp_path / "backend/requirements.txt").warning == ""
 
 
 @pytest.mark.parametrize(

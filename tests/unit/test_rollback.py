@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.slipway.django.plugins.module_utils.release_lock import Busy, Holder, hold, read_lock
 from ansible_collections.slipway.django.plugins.module_utils.release_records import (
     BUILDING,
     FAILED,
@@ -19,8 +21,9 @@ from ansible_collections.slipway.django.plugins.module_utils.release_records imp
     wanted_release,
     write_manifest,
 )
-from ansible_collections.slipway.django.plugins.module_utils.rollback import choose, take_back
-from ansible_collections.slipway.django.plugins.modules.rollback import judged, told
+from ansible_collections.slipway.django.plugins.module_utils.rollback import choose, go_back, judged, take_back, told
+from ansible_collections.slipway.django.plugins.module_utils.switch import Situation, Switch
+from ansible_collections.slipway.django.plugins.modules.switch import Verbs
 
 A, B, C, D = (f"20261122T0{hour}0000Z-{letter * 12}" for hour, letter in ((1, "a"), (2, "b"), (3, "c"), (4, "d")))
 
@@ -146,3 +149,68 @@ def test_one_that_adds_is_told_and_stands_in_nobodys_way(layout: Layout) -> None
 def test_migrations_that_the_target_knows_do_not_count(layout: Layout) -> None:
     keep(layout, B, RETIRED, proven_at="yes", retired_at="2026-11-22T03", migrations=[drops(reversible=False)])
     assert told(judged(choose(layout), accept=False))["migrations"] == []
+
+
+# -- as the run that holds the site ------------------------------------------------------------------------------------
+
+ALICE = Holder("alice@desk", "desk", 4711, "run-of-alice", "rollback")
+
+
+def test_the_site_stays_held_for_the_switch_that_follows(layout: Layout) -> None:
+    assert go_back(layout, ALICE).target == B
+    assert read_lock(layout)["run"] == ALICE.run
+    wanted = wanted_release(layout)
+    assert wanted is not None
+    assert wanted["id"] == B
+
+
+def test_where_nothing_is_to_be_switched_or_it_is_refused_nobody_holds_the_site(layout: Layout) -> None:
+    assert go_back(layout, ALICE, C).target == C
+    assert read_lock(layout) == {}
+    with pytest.raises(ReleaseError, match="names no release"):
+        go_back(layout, ALICE, "eeee")
+    assert read_lock(layout) == {}
+    assert read_manifest(layout.releases / C)["state"] == LIVE
+
+
+def test_a_site_that_another_run_holds_is_left_alone(layout: Layout) -> None:
+    with hold(layout, Holder("bob@lap", "lap", 12, "run-of-bob", "deploy")):
+        pass
+    with pytest.raises(Busy, match=r"held by bob@lap \(deploy"):
+        go_back(layout, ALICE)
+    assert read_manifest(layout.releases / B)["state"] == RETIRED
+
+
+def verbs(layout: Layout, situation: Situation, **back: Any) -> Verbs:
+    made = Verbs(
+        {"site": "shop", "configuration": [], "keep": 5, "domain": "", "proof": {}, "dead": "", "back": back}
+        | {"holder": dataclasses.asdict(ALICE)}
+    )
+    made.layout = layout
+    made.switch = Standing(situation)
+    return made
+
+
+class Standing(Switch):
+    """A switch that finds what it is told."""
+
+    def __init__(self, situation: Situation) -> None:
+        self.situation = situation
+
+    def look(self) -> Situation:
+        """What was said."""
+        return self.situation
+
+
+def test_check_mode_tells_the_choice_that_the_switch_would_follow_and_marks_nothing(layout: Layout) -> None:
+    found = verbs(layout, Situation(C, (C,), ()), release="", accept=False).look()
+    assert (found["changed"], found["release"], found["live"]) == (True, B, C)
+    assert found["diff"][0]["after"].startswith(B)
+    assert read_manifest(layout.releases / B)["state"] == RETIRED
+    assert read_lock(layout) == {}
+
+
+def test_a_switch_that_goes_back_chooses_first(layout: Layout) -> None:
+    found = verbs(layout, Situation(B, (B,), ()), release=B, accept=False).converge()
+    assert (found["changed"], found["release"]) == (True, B)
+    assert read_manifest(layout.releases / B)["state"] == READY

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from ansible_collections.slipway.django.plugins.module_utils import release_audit
+from ansible_collections.slipway.django.plugins.module_utils.jwt_keys import Key, KeySet
 from ansible_collections.slipway.django.plugins.module_utils.release_records import Layout, now
 from ansible_collections.slipway.django.plugins.module_utils.status import run_command, status
 from ansible_collections.slipway.django.plugins.plugin_utils.status_text import status_text
 
 OLD, NEW = "20261121T100000Z-aaa", "20261122T100000Z-bbb"
+NOW = 1_800_000_000.0
 UNITS = f"shop@{OLD}.service loaded inactive dead shop release\nshop@{NEW}.service loaded active running shop release"
 SHOWN = f"""Id=shop@{OLD}.service
 ActiveState=inactive
@@ -125,12 +127,13 @@ def test_the_certificates_end_is_told(busy: Host) -> None:
     place = busy.layout.root / "etc/slipway/shop/tls/current"
     place.mkdir(parents=True)
     (place / "fullchain.pem").write_text("x")
-    busy.answers["x509"] = "notAfter=2096-01-01 00:00:00Z"
+    busy.answers["x509"] = "notBefore=2026-01-01 00:00:00Z\nnotAfter=2096-01-01 00:00:00Z"
     certificate = busy.look()["certificate"]
+    assert 0.9 < certificate["left"] < 1
     assert certificate["until"] == "2096-01-01T00:00:00Z"
     assert certificate["days"] > 10000
     busy.answers["x509"] = "unable to load"
-    assert busy.look()["certificate"] == {"until": "", "days": None}
+    assert busy.look()["certificate"] == {"until": "", "days": None, "left": None}
 
 
 def test_the_upstream_of_a_web_host_is_told(host: Host) -> None:
@@ -202,7 +205,7 @@ def page(**changes: Any) -> str:
         **NOTHING,
         "current": NEW,
         "upstream": changes.pop("upstream", {"192.0.2.1:8000": True, "192.0.2.2:8000": True}),
-        "certificate": changes.pop("certificate", {"until": "2027-01-01T00:00:00Z", "days": 40.0}),
+        "certificate": changes.pop("certificate", {"until": "2027-01-01T00:00:00Z", "days": 40.0, "left": 0.6}),
     }
     return status_text(
         {
@@ -256,12 +259,16 @@ def test_a_host_that_is_down_is_seen() -> None:
     ("changes", "words"),
     [
         ({"failed_units": ["tick.service"]}, "app2: tick.service has failed; see journalctl -u tick.service"),
+        ({"restart_due": ["shop@1.service"]}, "app2: shop@1.service still runs with the libraries of before"),
         ({"running": []}, f"app2: release {NEW} should serve, and does not run"),
         ({"live": {}, "running": []}, "app2: no release serves; run playbooks/deploy.yml"),
         ({"current": OLD}, f"app2: current points at {OLD}, and {NEW} is live"),
         ({"disks": [{"path": "/srv", "free_mb": 500, "total_mb": 9000}]}, "app2: 500 MB are free at /srv"),
-        ({"certificate": {"until": "2026-11-25T00:00:00Z", "days": 3.0}}, "web1: its certificate ends in 3.0 days"),
-        ({"certificate": {"until": "", "days": None}}, "web1: its certificate cannot be read"),
+        (
+            {"certificate": {"until": "2026-11-25T00:00:00Z", "days": 3.0, "left": 0.2}},
+            "web1: its certificate ends in 3.0 days",
+        ),
+        ({"certificate": {"until": "", "days": None, "left": None}}, "web1: its certificate cannot be read"),
         (
             {"running": [{"release": NEW, "state": "running", "since": "", "restarts": 4, "memory_mb": 1}]},
             f"app2: release {NEW} was restarted 4 times",
@@ -343,7 +350,7 @@ def test_maintenance_is_told() -> None:
             "web1": told(
                 ["web"],
                 "192.0.2.9",
-                status={**NOTHING, "maintenance": True, "certificate": {"days": 40.0, "until": ""}},
+                status={**NOTHING, "maintenance": True, "certificate": {"days": 40.0, "until": "", "left": 0.6}},
             )
         }
     )
@@ -364,3 +371,72 @@ def test_an_empty_site_has_a_page() -> None:
     assert line(text, "web1").split() == ["web1", "web", "-", "-", "-", "-", "-"]
     assert line(text, "app1").split() == ["app1", "app", "NOTHING", "-", "-", "-", "-"]
     assert "app1: no release serves" in text
+
+
+# -- keys ------------------------------------------------------------------------------------------------------------
+
+
+def with_keys(busy: Host, *states: str, live: bool = True) -> None:
+    """Keys of tokens on the disk, and in what serves when they are live; SECRET_KEY beside them."""
+    keys = tuple(
+        Key(f"k{number}", "EdDSA", {"kty": "OKP", "d": "private"}, state, NOW) for number, state in enumerate(states)
+    )
+    served = busy.layout.root / f"run/credentials/shop@{NEW}.service"
+    for place in (busy.layout.credentials, *([served] if live else [])):
+        place.mkdir(parents=True)
+        (place / "JWT_KEYS").write_text(KeySet(keys, 7).dump())
+        (place / "SECRET_KEY").write_text("one-of-the-secrets")
+    busy.answers["list-units --all"] = UNITS
+
+
+def test_a_host_tells_its_keys_and_nothing_secret_of_them(busy: Host) -> None:
+    with_keys(busy, "signing", "introduced")
+    found = busy.look()["keys"]
+    assert [(key["kid"], key["state"], key["live"]) for key in found["tokens"]["keys"]] == [
+        ("k0", "signing", True),
+        ("k1", "introduced", True),
+    ]
+    assert found["secret_key"]["live"]
+    assert "private" not in json.dumps(found)
+    assert "one-of-the-secrets" not in json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("states", "following"),
+    [
+        (("signing",), "Next: nothing is under way"),
+        (("signing", "introduced"), "Next: the introduced key signs; run playbooks/rotate_jwt_keys.yml"),
+        (("retiring", "signing"), "Next: the retiring key goes, from "),
+    ],
+)
+def test_the_page_says_which_step_is_next(busy: Host, states: tuple[str, ...], following: str) -> None:
+    with_keys(busy, *states)
+    text = status_text({"shop1": page_of(busy)})
+    assert following in text
+    assert "k0   " in text
+    assert "NOT live" not in text
+
+
+def test_keys_that_are_not_live_are_said(busy: Host) -> None:
+    with_keys(busy, "signing", live=False)
+    text = status_text({"shop1": page_of(busy)})
+    assert "NOT live" in text
+    assert "Next: shop1 gets these keys" in text
+    assert "shop1: it does not serve with the keys of its tokens as they are on its disk" in text
+
+
+def test_keys_that_cannot_be_read_are_said(busy: Host) -> None:
+    busy.layout.credentials.mkdir(parents=True)
+    (busy.layout.credentials / "JWT_KEYS").write_text("{}")
+    assert "shop1: JWT_KEYS cannot be used" in status_text({"shop1": page_of(busy)})
+
+
+def page_of(host: Host) -> dict[str, Any]:
+    groups = ["web", "app", "db", "cache"]
+    return {
+        "site": "shop",
+        "url": "https://shop.test/",
+        "groups": groups,
+        "address": "192.0.2.1",
+        "status": host.look(),
+    }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 
 from ansible_collections.slipway.django.plugins.module_utils import release_records
 from ansible_collections.slipway.django.plugins.module_utils.release_records import FAILED, LIVE, READY, RETIRED, Layout
-from ansible_collections.slipway.django.plugins.module_utils.switch import Switch, summary
+from ansible_collections.slipway.django.plugins.module_utils.switch import Judge, Switch, summary
 
 OLD, NEW = "20261122T031500Z-aaaaaaaaaaaa", "20261122T041500Z-bbbbbbbbbbbb"
 LOOKS = {"is-active", "is-enabled", "show", "list-units"}
@@ -29,6 +31,7 @@ class Systemd:
         self.started: dict[str, float] = {}
         self.enabled: set[str] = set()
         self.broken: set[str] = set()
+        self.is_full = False
         self.commands: list[list[str]] = []
         self.kill_at = 0
         self.fewest_serving = 1000
@@ -53,6 +56,12 @@ class Systemd:
     def _answer(self, arguments: list[str]) -> tuple[int, str]:
         if arguments[0] == "journalctl":
             return 0, "ModuleNotFoundError: No module named 'shop'"
+        if arguments[0] == "systemd-run":
+            if self.is_full:
+                return 1, "Failed to start transient service unit: No space left on device"
+            for path in arguments[arguments.index("--") + 1 :] if "--" in arguments else []:
+                shutil.rmtree(path)
+            return 0, ""
         verb, units = arguments[1], [word for word in arguments[2:] if not word.startswith("--")]
         if verb == "list-units":
             rows = [f"{unit} loaded {state} x the release" for unit, state in self.states.items() if "@" in unit]
@@ -103,7 +112,7 @@ class Host:
             place, {"id": name, "state": state, "ready_at": f"2000 {name}", f"{state}_at": f"2000 {name}"}
         )
 
-    def switch(self, keep: int = 5, *, proving: bool = False, judge: Callable[[str], None] | None = None) -> Switch:
+    def switch(self, keep: int = 5, *, proving: bool = False, judge: Judge | None = None) -> Switch:
         return Switch(
             self.layout, [str(self.configuration)], keep=keep, judge=judge, proving=proving, run=self.systemd.run
         )
@@ -355,6 +364,31 @@ def test_a_release_that_was_not_proven_is_due_until_it_is(serving: Host) -> None
     assert switch.look().reasons == ()
 
 
+def test_a_secret_that_is_wanted_no_more_goes_when_a_release_without_it_was_seen(serving: Host) -> None:
+    """Until then whatever happens the one before it can be started again."""
+    place = serving.layout.credentials
+    units = serving.layout.root / "etc/systemd/system"
+    for directory in (place, units):
+        directory.mkdir(parents=True)
+    for name in ("SECRET_KEY", "OF_A_JOB", "OLD"):
+        (place / name).write_text(name)
+    (units / "shop@.service").write_text(f"[Service]\nLoadCredential=SECRET_KEY:{place}/SECRET_KEY\n")
+    (units / "shop-mail.service").write_text(f"[Service]\nLoadCredential=OF_A_JOB:{place}/OF_A_JOB\n")
+    switch = serving.switch(proving=True)
+    switch.converge()
+    assert (place / "OLD").exists()
+    switch.confirm(NEW)
+    assert {path.name for path in place.iterdir()} == {"SECRET_KEY", "OF_A_JOB"}
+
+
+def test_where_no_unit_says_what_is_wanted_no_secret_goes(serving: Host) -> None:
+    serving.layout.credentials.mkdir(parents=True)
+    (serving.layout.credentials / "SECRET_KEY").write_text("k")
+    serving.switch(proving=True).converge()
+    serving.switch().confirm(NEW)
+    assert (serving.layout.credentials / "SECRET_KEY").exists()
+
+
 def test_a_release_that_fails_its_proof_is_replaced_by_the_previous_one(serving: Host) -> None:
     switch = serving.switch(proving=True)
     switch.confirm(OLD)
@@ -393,7 +427,7 @@ def test_a_killed_switch_still_knows_what_it_would_go_back_to(serving: Host, mon
 
 
 def test_a_judge_that_refuses_leaves_the_old_release_alone(serving: Host) -> None:
-    def refuse(release: str) -> None:
+    def refuse(release: str) -> Callable[[], None]:
         raise release_records.ReleaseError(f"Release {release} was refused at the gate 'candidate': too slow")
 
     serving.systemd.commands.clear()
@@ -404,7 +438,7 @@ def test_a_judge_that_refuses_leaves_the_old_release_alone(serving: Host) -> Non
 
 
 def test_a_release_that_served_well_before_stays_one_to_go_back_to_when_it_is_refused(serving: Host) -> None:
-    def refuse(release: str) -> None:
+    def refuse(release: str) -> Callable[[], None]:
         raise release_records.ReleaseError("the database is down")
 
     switch = serving.switch(proving=True)
@@ -421,9 +455,24 @@ def test_a_release_that_served_well_before_stays_one_to_go_back_to_when_it_is_re
 
 def test_only_a_release_that_does_not_serve_yet_is_judged(serving: Host) -> None:
     judged: list[str] = []
-    serving.switch(judge=judged.append).converge()
-    serving.switch(judge=judged.append).converge()
+
+    def judge(release: str) -> Callable[[], None]:
+        judged.append(release)
+        return lambda: None
+
+    serving.switch(judge=judge).converge()
+    serving.switch(judge=judge).converge()
     assert judged == [NEW]
+
+
+def test_a_release_that_passed_serves_only_when_it_is_written_down_what_it_goes_back_to(serving: Host) -> None:
+    known: list[object] = []
+
+    def judge(release: str) -> Callable[[], None]:
+        return lambda: known.append(release_records.read_manifest(serving.layout.releases / release).get("previous"))
+
+    serving.switch(judge=judge).converge()
+    assert known == [OLD]
 
 
 def test_a_release_that_a_roll_back_takes_out_of_service_knows_by_whom(serving: Host) -> None:
@@ -461,6 +510,47 @@ def many(host: Host, count: int) -> list[str]:
 def test_the_newest_releases_stay_and_the_others_go(host: Host) -> None:
     names = many(host, 8)
     assert sorted(host.states()) == names[-5:]
+
+
+@pytest.mark.parametrize("looks", [3, 1000], ids=["it ends", "it takes its time"])
+def test_a_run_ends_when_the_old_instance_has_or_after_a_moment(
+    host: Host, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    host.release(NEW)
+    host.converge()
+    clock, drains = itertools.count(), itertools.count()
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock) / 10)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+
+    def run(arguments: Sequence[str]) -> tuple[int, str]:
+        ending = arguments[1] == "list-units" and next(drains) < looks
+        return (0, f"{host.unit(OLD)} loaded deactivating x the release") if ending else host.systemd.run(arguments)
+
+    Switch(host.layout, [], run=run).confirm(NEW)
+    assert next(drains) in (range(4, 5) if looks == 3 else range(29, 33))
+
+
+@pytest.mark.parametrize("is_full", [False, True], ids=["beside the run", "by the run itself"])
+def test_what_is_pruned_leaves_nothing_behind(host: Host, is_full: bool) -> None:
+    host.systemd.is_full = is_full
+    unfinished = host.layout.home / ".pruned-20261121T000000Z-aaaaaaaaaaaa"
+    (unfinished / "venv").mkdir(parents=True)
+    many(host, 8)
+    assert sorted(path.name for path in host.layout.home.iterdir()) == ["current", "releases"]
+
+
+def test_nobody_waits_for_systemd_to_read_its_units_again(host: Host) -> None:
+    many(host, 2)
+    assert all("--no-reload" in command for command in host.changes() if command.startswith(("enable", "disable")))
+
+
+def test_it_reads_them_again_when_the_run_is_over(serving: Host) -> None:
+    switch = serving.switch(proving=True)
+    switch.converge()
+    reload = ["systemd-run", "--quiet", "--collect", "systemctl", "daemon-reload"]
+    assert reload not in serving.systemd.commands
+    switch.confirm(NEW)
+    assert serving.systemd.commands[-1] == reload
 
 
 def test_the_release_before_stays_however_few_are_kept(host: Host) -> None:

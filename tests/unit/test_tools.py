@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -255,17 +256,25 @@ def test_two_lanes_run_side_by_side_and_tell_only_how_far_they_are(
         "alone": [["sh", "-c", "echo alone"]],
         "left": [["sh", "-c", wait, "left", "right"]],
         "right": [
-            ["sh", "-c", f"echo much; echo default ➜ converge; {wait}; echo the reason; exit 3", "right", "left"]
+            [
+                "sh",
+                "-c",
+                f"echo much; echo default ➜ converge; {wait}; echo FAILED x.py::test_y - the reason; exit 3",
+                "right",
+                "left",
+            ]
         ],
     }
     monkeypatch.setattr(runner, "LOGS", root / "build/test/of-a-test")
-    monkeypatch.setattr(runner, "LANES", (("left",), ("right",)))
+    monkeypatch.setattr(runner, "STAGES", ((("left",), ("right",)),))
     monkeypatch.setattr(runner, "STEPS", {name: ("A step", commands) for name, commands in steps.items()})
     monkeypatch.setattr(sys, "argv", ["tools/test"])
     assert runner.main() == 1
     said = capsys.readouterr().out
-    assert "right | default ➜ converge" in said
-    assert "right | much" not in said
+    assert re.search(r"right +\d+ s \| default ➜ converge", said)
+    assert "| much" not in said
     assert said.splitlines()[-1] == "steps: 2 passed, 1 failed"
     assert "the last lines of build/test/of-a-test/right.log" in said
-    assert "the reason" in said
+    # Once as it happens, once among the last lines, and once at the end.
+    assert said.count("FAILED x.py::test_y - the reason") == 3
+    assert "What failed:\nright | FAILED x.py::test_y - the reason\n\n" in said
