@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.cache import cache
 from django.core.cache.backends.locmem import LocMemCache
@@ -23,6 +23,8 @@ from rest_framework.exceptions import Throttled
 from rest_framework.throttling import BaseThrottle
 
 logger = logging.getLogger("slipway.security")
+
+T = TypeVar("T")
 
 # Seconds for which a cache that failed is not asked again: each question may take as long as its timeout.
 PAUSE = 5
@@ -36,7 +38,7 @@ class Store:
         self._own = LocMemCache("slipway_jwt.throttles", {"OPTIONS": {"MAX_ENTRIES": 10_000}})
         self._down_until = 0.0
 
-    def ask(self, question: Callable[[Any], int]) -> int:
+    def ask(self, question: Callable[[Any], T]) -> T:
         """Put a question to the shared cache, and to our own memory when that does not answer."""
         if time.monotonic() >= self._down_until:
             try:
@@ -50,12 +52,15 @@ class Store:
                 )
         return question(self._own)
 
-    def add(self, key: str, seconds: int) -> int:
-        """Count one more; returns how many there are. An entry that loses its expiry only wastes memory."""
+    def add(self, key: str, seconds: int, *, before: str) -> tuple[int, int]:
+        """Count one more; returns how many there are of `before` and of it.
 
-        def question(store: Any) -> int:
+        An entry that loses its expiry only wastes memory.
+        """
+
+        def question(store: Any) -> tuple[int, int]:
             store.add(key, 0, timeout=seconds)
-            return int(store.incr(key))
+            return int(store.get(before, 0)), int(store.incr(key))
 
         return self.ask(question)
 
@@ -74,7 +79,7 @@ store = Store()
 
 @dataclass(frozen=True)
 class Limit:
-    """At most `failures` in each window of `seconds`."""
+    """At most `failures` in any `seconds`."""
 
     name: str
     failures: int
@@ -89,27 +94,59 @@ ACCOUNT = Limit("account", failures=100, seconds=3600)
 
 
 @dataclass(frozen=True)
+class Count:
+    """How often one subject has failed by now.
+
+    Failures are counted by fixed windows, since a counter that ends by itself needs no cleaning. Of the window before,
+    evenly spread, as much counts as lies within the last `limit.seconds`: a new window is no second helping.
+    """
+
+    limit: Limit
+    before: int
+    now: int
+    elapsed: float
+
+    @property
+    def too_many(self) -> bool:
+        """Whether the last one, which is part of `now`, was beyond the limit."""
+        left = 1 - self.elapsed / self.limit.seconds
+        return self.before * left + self.now > self.limit.failures
+
+    @property
+    def wait(self) -> float:
+        """Seconds until one more is within the limit, when nobody tries meanwhile; the last one is taken back."""
+        seconds, room = self.limit.seconds, self.limit.failures - self.now
+        if room >= 0:
+            return seconds * (1 - room / self.before) - self.elapsed if self.before else 0
+        # Too many in this window alone: they have to become the window before, and then to grow old.
+        full = self.now - 1
+        return seconds - self.elapsed + seconds * max(0, 1 - (self.limit.failures - 1) / full)
+
+
+@dataclass(frozen=True)
 class Counter:
-    """How often one subject failed in the window that is now."""
+    """Counts how often one subject fails."""
 
     limit: Limit
     subject: str
 
-    @property
-    def key(self) -> str:
+    def key(self, window: int) -> str:
         """The name in the cache, which tells nothing of the subject. The window is part of it."""
         digest = salted_hmac("slipway_jwt.throttles", self.subject).hexdigest()[:32]
-        return f"login:{self.limit.name}:{int(time.time() // self.limit.seconds)}:{digest}"
+        return f"login:{self.limit.name}:{window}:{digest}"
 
-    def add(self) -> tuple[str, int]:
+    def add(self) -> tuple[str, Count]:
         """Count one more; returns what to take back, and how many there are."""
-        key = self.key
-        return key, store.add(key, 2 * self.limit.seconds)
+        window, elapsed = divmod(time.time(), self.limit.seconds)
+        key = self.key(int(window))
+        # It is looked at until the next window ends.
+        before, now = store.add(key, 2 * self.limit.seconds, before=self.key(int(window) - 1))
+        return key, Count(self.limit, before, now, elapsed)
 
-    def refusal(self) -> Throttled:
+    def refusal(self, count: Count) -> Throttled:
         """What to raise when there are too many, and a line in the log."""
         logger.warning("Too many failed attempts.", extra={"event": "login_throttled", "limit": self.limit.name})
-        return Throttled(wait=self.limit.seconds - time.time() % self.limit.seconds)
+        return Throttled(wait=count.wait)
 
 
 class LoginAttempt:
@@ -126,9 +163,9 @@ class LoginAttempt:
         for counter in self._counters:
             key, count = counter.add()
             self._counted.append(key)
-            if count > counter.limit.failures:
+            if count.too_many:
                 self.succeeded()
-                raise counter.refusal()
+                raise counter.refusal(count)
 
     def succeeded(self) -> None:
         """Take the attempt back."""

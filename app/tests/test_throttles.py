@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 from unittest.mock import Mock
 
@@ -16,10 +17,19 @@ from tests.conftest import PASSWORD, Api, assert_problem
 WRONG = {"username": "ada", "password": "wrong"}
 
 
+# A second after a window of any limit began.
+BEGAN = 3600.0 * 1000 + 1
+
+
 @pytest.fixture(autouse=True)
-def _one_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stop the clock at the start of a window, so that no test straddles two."""
-    monkeypatch.setattr("time.time", lambda: 3600.0 * 1000 + 1)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Stop the clock a second after a window began; call it with the seconds that have passed since."""
+
+    def passed(seconds: float) -> None:
+        monkeypatch.setattr("time.time", lambda: BEGAN + seconds)
+
+    passed(0)
+    return passed
 
 
 def fail(api: Api, times: int, **changes: str) -> None:
@@ -31,7 +41,7 @@ def test_after_ten_failures_an_account_is_closed_to_that_address(api: Api, ada: 
     fail(api, PAIR.failures)
     response = api.post("/api/token/", WRONG)
     assert_problem(response, 429, "throttled")
-    assert response["Retry-After"] == "59"
+    assert response["Retry-After"] == "65"
     assert response["Cache-Control"] == "no-store"
 
 
@@ -40,10 +50,38 @@ def test_even_the_right_password_has_to_wait(api: Api, ada: Any) -> None:
     assert_problem(api.post("/api/token/", {**WRONG, "password": PASSWORD}), 429)
 
 
-def test_it_opens_again_in_the_next_window(api: Api, ada: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_waits_as_long_as_told_may_try_again(api: Api, ada: Any, clock: Callable[[float], None]) -> None:
     fail(api, PAIR.failures)
-    monkeypatch.setattr("time.time", lambda: 3600.0 * 1000 + 61)
+    told = int(api.post("/api/token/", WRONG)["Retry-After"])
+    clock(told - 1.5)
+    assert_problem(api.post("/api/token/", WRONG), 429)
+    clock(told)
+    fail(api, 1)
+    assert_problem(api.post("/api/token/", WRONG), 429)
+
+
+@pytest.mark.parametrize("early", [1, 5, 9, 10])
+def test_no_second_helping_for_who_tries_between_two_windows(
+    api: Api, ada: Any, clock: Callable[[float], None], early: int
+) -> None:
+    """Or ten at the end of one and ten at the start of the next were twenty in a second."""
+    clock(58)
+    fail(api, early)
+    clock(59.5)
+    fail(api, PAIR.failures - early)
+    refusal = api.post("/api/token/", {**WRONG, "password": PASSWORD})
+    assert_problem(refusal, 429)
+    clock(59.5 + int(refusal["Retry-After"]))
     api.sign_in()
+
+
+def test_many_failures_count_for_less_the_older_they_are(api: Api, ada: Any, clock: Callable[[float], None]) -> None:
+    fail(api, PAIR.failures)
+    clock(59 + PAIR.seconds / 2)
+    fail(api, PAIR.failures // 2)
+    assert_problem(api.post("/api/token/", WRONG), 429)
+    clock(59 + 2 * PAIR.seconds)
+    fail(api, PAIR.failures // 2)
 
 
 def test_other_addresses_and_accounts_are_not_affected(api: Api, ada: Any, django_user_model: Any) -> None:
@@ -88,11 +126,11 @@ def test_an_address_that_the_visitor_claims_is_not_believed(db: None) -> None:
     assert_problem(Api({"X-Forwarded-For": "203.0.113.1, 192.0.2.7"}).post("/api/token/", WRONG), 429)
 
 
-def test_a_refused_attempt_does_not_prolong_the_wait(api: Api, ada: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_attempt_does_not_prolong_the_wait(api: Api, ada: Any, clock: Callable[[float], None]) -> None:
     fail(api, PAIR.failures)
-    for _ in range(ACCOUNT.failures):
-        assert_problem(api.post("/api/token/", WRONG), 429)
-    monkeypatch.setattr("time.time", lambda: 3600.0 * 1000 + 61)
+    told = [api.post("/api/token/", WRONG)["Retry-After"] for _ in range(ACCOUNT.failures)]
+    assert set(told) == {"65"}
+    clock(65)
     api.sign_in()
 
 
@@ -165,7 +203,7 @@ class TestTheAdmin:
             assert self.attempt(api).status_code == 200
         response = self.attempt(api, PASSWORD)
         assert response.status_code == 429
-        assert response["Retry-After"] == "59"
+        assert response["Retry-After"] == "65"
         assert self.attempt(Api({"X-Forwarded-For": "192.0.2.8"}), PASSWORD).status_code == 302
 
     def test_it_counts_with_the_api(self, api: Api) -> None:

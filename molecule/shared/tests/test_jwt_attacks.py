@@ -1013,5 +1013,6 @@ def test_guessing_a_password_is_stopped_with_the_time_to_wait(visitor: Visitor, 
     assert {answer.status_code for answer in answers} <= {401, 429}
     stopped = visitor.post("/api/token/", {"username": name, "password": PASSWORD})
     refused(stopped, 429)
-    assert 0 < int(stopped.headers["retry-after"]) <= 60
+    # Until most of them are a minute old, and a new minute may have begun in between.
+    assert 0 < int(stopped.headers["retry-after"]) <= 120
     log_in(visitor, lab.people["victim"])
