@@ -81,17 +81,20 @@ def seen_addresses(host, path):
 
 @pytest.fixture
 def exhausted(visitor, site):
-    """Use up what the visitor may ask of the path on trial."""
+    """Use up what the visitor may ask of the path on trial; gives the answer that says so."""
     if "trial" not in site["site_limits"]:
         pytest.fail("The inventory of a test host names a limit called trial: inventory/group_vars/testhosts/site.yml")
-    for _ in range(5):
-        answer = visitor.get(TRIAL)
-    return answer
+    answers = (visitor.get(TRIAL) for _ in range(10))
+    return next(answer for answer in answers if answer.status_code == 429)
+
+
+def is_stopped(status):
+    """Whether the limit stops a request. One is let through every ten seconds, and never two at once."""
+    return 429 in {status(), status()}
 
 
 @pytest.mark.disruptive
 def test_who_asks_too_often_is_told_so_and_when_to_come_back(exhausted):
-    assert exhausted.status_code == 429
     assert exhausted.headers["content-type"].startswith("application/problem+json")
     assert exhausted.json()["status"] == 429
     assert exhausted.json()["request_id"] == exhausted.headers["x-request-id"]
@@ -126,7 +129,8 @@ def test_one_limit_leaves_everything_else_alone(visitor, site):
 )
 def test_no_header_makes_a_visitor_somebody_else(visitor, name):
     address = f"203.0.113.{secrets.randbelow(250) + 1}"
-    assert visitor.get(TRIAL, headers={name: f"for={address}" if name == "Forwarded" else address}).status_code == 429
+    headers = {name: f"for={address}" if name == "Forwarded" else address}
+    assert is_stopped(lambda: visitor.get(TRIAL, headers=headers).status_code)
 
 
 @pytest.mark.disruptive
@@ -136,13 +140,13 @@ def test_no_header_makes_a_visitor_somebody_else(visitor, name):
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "HEAD"])
 def test_no_spelling_and_no_method_gets_around_a_limit(visitor, path, method):
-    assert visitor.request(method, path).status_code == 429
+    assert is_stopped(lambda: visitor.request(method, path).status_code)
 
 
 @pytest.mark.disruptive
 @pytest.mark.usefixtures("exhausted")
 def test_no_version_of_http_gets_around_a_limit(visitor):
-    assert visitor.get(TRIAL, http2=True).status_code == 429
+    assert is_stopped(lambda: visitor.get(TRIAL, http2=True).status_code)
 
 
 @pytest.mark.parametrize("name", ["login", "refresh", "verify", "rest"])
@@ -559,4 +563,4 @@ def test_another_name_is_refused_over_http3(visitor):
 @pytest.mark.fact("site_http3")
 @pytest.mark.usefixtures("exhausted")
 def test_no_limit_is_escaped_over_http3(visitor):
-    assert ask_http3(visitor, TRIAL)[0] == 429
+    assert is_stopped(lambda: ask_http3(visitor, TRIAL)[0])
