@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.slipway.django.plugins.module_utils import release_runner
+from ansible_collections.slipway.django.plugins.module_utils.release_advice import check_advice
 from ansible_collections.slipway.django.plugins.module_utils.release_bom import file_digest, write_bill
 from ansible_collections.slipway.django.plugins.module_utils.release_bytecode import compile_release
 from ansible_collections.slipway.django.plugins.module_utils.release_hooks import account_for, run_hooks
@@ -125,6 +126,8 @@ class Build:
                 self.checking.call_off()
             self._fail(error)
             told = str(error) if gate_of(str(error)) else f"The release was refused at the gate 'build': {error}"
+            if isinstance(error, StepFailed) and error.step == "check":
+                told = f"{told}\n{check_advice(error.output, self.request.shape.settings_managed)}".rstrip()
             raise ReleaseError(
                 f"{told}\nRelease {self.id} is marked failed and kept in {self.directory}. {self._standing()}"
             ) from error

@@ -63,6 +63,8 @@ class Host:
         self.layout = Layout("shop", root)
         self.calls: list[Call] = []
         self.refuse: Callable[[Call], str | None] = lambda call: None
+        # The last words of a program that is refused.
+        self.said = "boom"
         # What the steps in the release's own Python would find out: nothing to migrate.
         self.found: dict[str, Any] = {
             "plan": {"first": False, "vendor": "sqlite", "migrations": []},
@@ -104,8 +106,8 @@ class Host:
         self.calls.append(call)
         problem = self.refuse(call)
         if problem is not None:
-            told = f"The release was refused at the gate '{problem}' ({problem}, as {account}):\nboom"
-            raise release_build.StepFailed(told, "", problem)
+            told = f"The release was refused at the gate '{problem}' ({problem}, as {account}):\n{self.said}"
+            raise release_build.StepFailed(told, self.said, problem)
         if account == "root" and "venv" in arguments:
             (Path(arguments[-1]) / "bin").mkdir(parents=True)
         elif account == "root" and "--require-hashes" in arguments:
@@ -501,6 +503,13 @@ def test_a_release_that_fails_is_marked_and_the_message_says_where_and_what_serv
 def test_the_first_release_that_fails_says_that_none_serves(host: Host) -> None:
     host.refuse = refused_at("check")
     with pytest.raises(ReleaseError, match="No release serves yet"):
+        host.build()
+
+
+def test_a_release_that_djangos_checks_refuse_says_what_to_write_into_the_inventory(host: Host) -> None:
+    host.refuse = refused_at("check")
+    host.said = "WARNINGS:\n?: (security.W012) SESSION_COOKIE_SECURE is not set to True."
+    with pytest.raises(ReleaseError, match=r"add SESSION_COOKIE_SECURE to site_settings_managed in .*\n.*\n.*is marked failed"):
         host.build()
 
 
