@@ -151,9 +151,14 @@ def test_a_refused_database_url_does_not_tell_its_password(read: Any) -> None:
     assert "hunter" not in str(caught.value)
 
 
-def test_a_socket_and_its_peer_authentication() -> None:
-    found = connections.database("postgres://%2Fvar%2Frun%2Fpostgresql/slipway", max_age=60)
-    assert (found["HOST"], found["NAME"], found["USER"]) == ("/var/run/postgresql", "slipway", "")
+@pytest.mark.parametrize(
+    "url", ["postgres://slipway@%2Fvar%2Frun%2Fpostgresql/slipway", "postgres://slipway@/slipway?host=/var/run/postgresql"]
+)
+def test_a_socket_and_its_peer_authentication(url: str) -> None:
+    found = connections.database(url, max_age=60)
+    assert (found["HOST"] or found["OPTIONS"]["host"]) == "/var/run/postgresql"
+    assert (found["NAME"], found["USER"]) == ("slipway", "slipway")
+    assert "tcp_user_timeout" not in found["OPTIONS"]
     assert found["CONN_MAX_AGE"] == 60
     assert found["CONN_HEALTH_CHECKS"]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.slipway.django.plugins.module_utils import release_runner
-from ansible_collections.slipway.django.plugins.module_utils.release_advice import check_advice
+from ansible_collections.slipway.django.plugins.module_utils.release_advice import build_advice, check_advice
 from ansible_collections.slipway.django.plugins.module_utils.release_bom import file_digest, write_bill
 from ansible_collections.slipway.django.plugins.module_utils.release_bytecode import compile_release
 from ansible_collections.slipway.django.plugins.module_utils.release_hooks import account_for, run_hooks
@@ -126,8 +126,8 @@ class Build:
                 self.checking.call_off()
             self._fail(error)
             told = str(error) if gate_of(str(error)) else f"The release was refused at the gate 'build': {error}"
-            if isinstance(error, StepFailed) and error.step == "check":
-                told = f"{told}\n{check_advice(error.output, self.request.shape.settings_managed)}".rstrip()
+            if isinstance(error, StepFailed):
+                told = f"{told}\n{self._advice(error)}".rstrip()
             raise ReleaseError(
                 f"{told}\nRelease {self.id} is marked failed and kept in {self.directory}. {self._standing()}"
             ) from error
@@ -403,6 +403,11 @@ class Build:
                 raise
             return None
 
+    def _advice(self, error: StepFailed) -> str:
+        if error.step == "check":
+            return check_advice(error.output, self.request.shape.settings_managed)
+        return build_advice(error.output)
+
     def _judge(self) -> None:
         if self.plan is None:
             raise ReleaseError(
@@ -596,7 +601,7 @@ class Running:
         marks = (release_runner.FAILED_STEP, release_runner.RESULT)
         step = next((line.removeprefix(marks[0]) for line in lines if line.startswith(marks[0])), "")
         gate = GATES.get(step, step) or "build"
-        shown = "\n".join(line for line in lines if not line.startswith(marks)).strip()[-3000:]
+        shown = excerpt("\n".join(line for line in lines if not line.startswith(marks)).strip())
         name = step or Path(self._arguments[0]).name
         told = f"The release was refused at the gate '{gate}' ({name}, as {self._account}):\n{shown}"
         return StepFailed(told, output, step)
@@ -628,6 +633,15 @@ class Beside:
             return self._running.end()
         finally:
             self._context.__exit__(None, None, None)
+
+
+def excerpt(text: str, first: int = 800, last: int = 2400) -> str:
+    """A long text without its middle, cut between lines: what failed stands at its beginning or at its end."""
+    if len(text) <= first + last:
+        return text
+    head, _, _ = text[:first].rpartition("\n")
+    _, _, tail = text[-last:].partition("\n")
+    return f"{head or text[:first]}\n[...]\n{tail or text[-last:]}"
 
 
 def as_user(account: str, work: Callable[[], None]) -> None:

@@ -114,7 +114,10 @@ def _names(inventory: Inventory) -> Iterator[Problem]:
     where = inventory.where("site_secrets")
     if not isinstance(secrets, Mapping):
         return
-    if "SECRET_KEY" not in secrets:
+    managed = inventory.values.get("site_settings_managed") or ()
+    # A project that reads its own variable, such as DJANGO_SECRET_KEY, needs no other one.
+    own = [name for name in secrets if str(name).endswith("SECRET_KEY")] if "SECRET_KEY" not in managed else []
+    if "SECRET_KEY" not in secrets and not own:
         fix = 'Add SECRET_KEY: "{{ vault_secret_key }}" to site_secrets, and its value to vault.yml.'
         yield Problem("site_secrets has no SECRET_KEY, and Django does not start without it.", fix, where)
     for name in secrets:

@@ -929,6 +929,13 @@ def test_a_site_without_a_secret_key_is_refused(good: Inventory) -> None:
     assert "has no SECRET_KEY" in only(secret_problems(changed(good, site_secrets={"API": key()}))).what
 
 
+def test_a_project_that_reads_its_key_under_another_name_needs_no_second_one(good: Inventory) -> None:
+    given = {"site_secrets": {"DJANGO_SECRET_KEY": key(64)}}
+    assert list(secret_problems(changed(good, **given))) == []
+    managed = changed(good, **given, site_settings_managed=["SECRET_KEY"])
+    assert "has no SECRET_KEY" in only(secret_problems(managed)).what
+
+
 @pytest.mark.parametrize(("value", "seen"), [(12345678901234567890, "a int"), (None, "empty")])
 def test_a_secret_is_a_text(good: Inventory, value: Any, seen: str) -> None:
     bad = changed(good, site_secrets={"SECRET_KEY": key(64), "API": value})

@@ -513,6 +513,16 @@ def test_a_release_that_djangos_checks_refuse_says_what_to_write_into_the_invent
         host.build()
 
 
+def test_of_much_output_the_beginning_and_the_end_are_told() -> None:
+    lines = [f"line {number}" for number in range(1000)]
+    told = release_build.excerpt("\n".join(lines)).splitlines()
+    assert (told[0], told[-1]) == ("line 0", "line 999")
+    assert set(told) <= {*lines, "[...]"}
+    assert len("\n".join(told)) < 3300
+    assert release_build.excerpt("short") == "short"
+    assert len(release_build.excerpt("x" * 10_000)) < 3300
+
+
 def test_a_failed_release_is_built_again_by_the_next_run(host: Host) -> None:
     host.refuse = refused_at("migrate")
     with pytest.raises(ReleaseError):

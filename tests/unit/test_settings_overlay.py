@@ -82,8 +82,11 @@ def test_a_place_is_what_the_project_takes_it_for(monkeypatch: pytest.MonkeyPatc
 # -- the database ----------------------------------------------------------------------------------------------------
 
 
-def test_a_socket_is_a_directory_as_host() -> None:
-    made = database("postgres://shop@%2Fvar%2Frun%2Fpostgresql/shop")
+@pytest.mark.parametrize(
+    "url", ["postgres://shop@%2Fvar%2Frun%2Fpostgresql/shop", "postgres://shop@/shop?host=/var/run/postgresql"]
+)
+def test_a_socket_is_a_directory_as_host(url: str) -> None:
+    made = database(url)
     assert (made["ENGINE"], made["HOST"], made["PORT"]) == ("django.db.backends.postgresql", "/var/run/postgresql", "")
     assert (made["NAME"], made["USER"], made["PASSWORD"]) == ("shop", "shop", "")
 
