@@ -152,7 +152,8 @@ def test_a_refused_database_url_does_not_tell_its_password(read: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["postgres://slipway@%2Fvar%2Frun%2Fpostgresql/slipway", "postgres://slipway@/slipway?host=/var/run/postgresql"]
+    "url",
+    ["postgres://slipway@%2Fvar%2Frun%2Fpostgresql/slipway", "postgres://slipway@/slipway?host=/var/run/postgresql"],
 )
 def test_a_socket_and_its_peer_authentication(url: str) -> None:
     found = connections.database(url, max_age=60)

@@ -58,16 +58,16 @@ def check_advice(output: str, managed: Sequence[str]) -> str:
     ``managed`` is what site_settings_managed names already: Slipway sets that, so whatever is found of it is the project's doing.
     """
     found = dict.fromkeys(FINDING.findall(output))
-    more = dict.fromkeys(
-        name for finding in found for name in SETTINGS.get(finding, ()) if name not in managed
-    )
+    more = dict.fromkeys(name for finding in found for name in SETTINGS.get(finding, ()) if name not in managed)
     told = []
     if more:
         told.append(
             f"Slipway can set what this is about: add {', '.join(more)} to site_settings_managed in inventory/group_vars/all/site.yml."
         )
     if WITHOUT_POSTGRES in found:
-        told.append('Slipway can add it without a change to its code: site_settings_extra: INSTALLED_APPS += ["django.contrib.postgres"]')
+        told.append(
+            'Slipway can add it without a change to its code: site_settings_extra: INSTALLED_APPS += ["django.contrib.postgres"]'
+        )
     if found and all(".W" in finding for finding in found):
         told.append("These are warnings: with site_check_level: ERROR they stop no release.")
     return "\n".join(told)

@@ -15,6 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
+from ansible_collections.slipway.django.plugins.module_utils.release_foreign_locks import (
+    ForeignLockError,
+    requirements_of,
+)
 from ansible_collections.slipway.django.plugins.module_utils.release_records import ReleaseError
 from ansible_collections.slipway.django.plugins.module_utils.release_shape import (
     APP,
@@ -22,7 +26,8 @@ from ansible_collections.slipway.django.plugins.module_utils.release_shape impor
     Lock,
     Shape,
     find_lock,
-    foreign_lock,
+    find_project,
+    is_package,
     lock_at,
 )
 
@@ -136,10 +141,9 @@ class Installer:
         """Install everything that the project itself brings."""
         lock = self.lock()
         if lock is None and not self.shape.distribution:
-            advice = foreign_lock((self.release / APP).resolve(), (self.release / "project").resolve())
             raise ReleaseError(
-                "The source has neither uv.lock nor requirements.txt nor pyproject.toml, so its dependencies are unknown. "
-                f"{advice or 'Add one to site_source, or name another file in site_requirements.'}"
+                "The source has neither uv.lock nor requirements.txt nor pyproject.toml, so what it needs is unknown. "
+                "Add one to site_source, or name another file in site_requirements."
             )
         if lock is not None and lock.kind == "uv" and not self.is_offline:
             self._call("sync", "--locked", "--no-dev", "--no-editable", cwd=lock.path.parent)
@@ -161,6 +165,8 @@ class Installer:
             options = ["--frozen", "--no-dev", "--no-editable", "--no-emit-project", "--quiet"]
             self._call("export", *options, "--output-file", str(exported), cwd=lock.path.parent)
             self._call("pip", "install", "--require-hashes", "--requirement", str(exported), cwd=lock.path.parent)
+        elif lock.kind == "foreign":
+            self._from_foreign(lock)
         elif lock.kind == "requirements":
             hashes = ["--require-hashes"] if lock.is_hashed and lock.path.suffix == ".txt" else []
             self._call("pip", "install", *hashes, "--requirement", str(lock.path), cwd=lock.path.parent)
@@ -168,6 +174,17 @@ class Installer:
             self._call("pip", "install", "--requirement", str(lock.path), cwd=lock.path.parent)
         else:
             self._call("pip", "install", str(lock.path.parent))
+
+    def _from_foreign(self, lock: Lock) -> None:
+        try:
+            requirements = requirements_of(lock.path)
+        except (ForeignLockError, OSError) as error:
+            raise ReleaseError(str(error)) from error
+        with self._file(requirements) as name:
+            self._call("pip", "install", "--require-hashes", "--requirement", name)
+        source = lock.path.parent
+        if not self.shape.distribution and is_package(source) and find_project(self.release / APP) is None:
+            self._call("pip", "install", "--no-deps", str(source))
 
     def complete(self, pinned: str) -> None:
         """Add what Slipway itself needs and the project does not bring, each pinned with hashes, and nothing else."""

@@ -13,6 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ansible_collections.slipway.django.plugins.module_utils.release_foreign_locks import (
+    READERS,
+    ForeignLockError,
+    requirements_of,
+)
+
 IGNORED = {".git", ".venv", "venv", "node_modules", "__pycache__", "site-packages", ".tox"}
 # A manage.py in one of these runs the tests or the demonstration of something else.
 ASIDE = {"tests", "test", "testing", "example", "examples", "demo", "sandbox", "docs", "doc"}
@@ -33,13 +39,6 @@ REQUIREMENTS = (
     "requirements/main.txt",
     "requirements-base.txt",
 )
-# Locks that only their own tool reads, and the command that writes what every installer reads: with hashes, into this file.
-EXPORTED = "requirements.lock.txt"
-FOREIGN_LOCKS = {
-    "poetry.lock": f"poetry export --output {EXPORTED}` (of the plugin poetry-plugin-export",
-    "Pipfile.lock": f"pipenv requirements --hash > {EXPORTED}` (of Pipenv",
-    "pdm.lock": f"pdm export --prod --output {EXPORTED}` (of PDM",
-}
 # What a stage's commands run as, and when: see docs/your-app.md.
 BUILD_STAGES = ("before_build", "after_build")
 MADE_BY = (*BUILD_STAGES, "before_migrate", "after_migrate")
@@ -94,8 +93,9 @@ class Shape:
 class Lock:
     """What says which packages a release needs.
 
-    ``kind`` is ``uv`` (uv.lock), ``requirements`` (also pylock.toml), ``project`` (a pyproject.toml or setup.py whose
-    packages are resolved), or ``package`` (the source is installed itself). ``is_hashed`` is whether every package is known by content.
+    ``kind`` is ``uv`` (uv.lock), ``foreign`` (Poetry's, PDM's or Pipenv's), ``requirements`` (also pylock.toml), ``project`` (a
+    pyproject.toml or setup.py whose packages are resolved), or ``package`` (the source is installed itself). ``is_hashed`` is whether
+    every package is known by content.
     """
 
     kind: str
@@ -112,8 +112,9 @@ class Lock:
                 f"{self.path.name} has no hashes, so every release installs whatever the package index has that day. "
                 f"Run `uv pip compile --generate-hashes {self.path.name} -o requirements.lock.txt` and set site_requirements to its result."
             )
-        if foreign := foreign_lock(self.path.parent, self.path.parent):
-            return f"{self.path.name} is installed without its lock, so every release installs whatever the package index has. {foreign}"
+        for name in READERS:
+            if fault := foreign_fault(self.path.parent / name):
+                return f"{self.path.name} is installed without its lock, so every release installs whatever the package index has. {fault}"
         return (
             f"{self.path.name} is not locked, so every release installs whatever the package index has that day. "
             "Run `uv lock` and commit uv.lock, or set site_requirements to a file with hashes."
@@ -170,6 +171,9 @@ def _lock_in(directory: Path) -> Lock | None:
         path = directory / name
         if path.is_file() and (name != "uv.lock" or (directory / "pyproject.toml").is_file()):
             return lock_at(path)
+    for name in READERS:
+        if (directory / name).is_file() and not foreign_fault(directory / name):
+            return lock_at(directory / name)
     pyproject = directory / "pyproject.toml"
     if pyproject.is_file() and {"project", "build-system", "poetry"} & _sections(pyproject):
         return lock_at(pyproject)
@@ -183,6 +187,8 @@ def lock_at(path: Path) -> Lock:
     """What kind of lock a named file is."""
     if path.name == "uv.lock":
         return Lock("uv", path, True)
+    if path.name in READERS:
+        return Lock("foreign", path, True)
     if path.name in ("pyproject.toml", "setup.py", "setup.cfg"):
         # Without manage.py beside it the source is a package: it is installed, not only what it needs.
         kind = "project" if find_project(path.parent, 0) else "package"
@@ -192,13 +198,23 @@ def lock_at(path: Path) -> Lock:
     return Lock("requirements", path, "--hash=" in _whole(path))
 
 
-def foreign_lock(root: Path, project: Path) -> str:
-    """What to do about a lock that only its own tool reads, beside manage.py or above it; nothing where there is none."""
-    for place in _up_to(root, project):
-        for name, command in FOREIGN_LOCKS.items():
-            if (place / name).is_file():
-                return f"{name} is read by its own tool only: run `{command}), commit the result and set site_requirements to {EXPORTED}."
+def foreign_fault(path: Path) -> str:
+    """Why a lock of Poetry, PDM or Pipenv cannot be read, and what to do; nothing when it can, or is not there."""
+    if not path.is_file():
+        return ""
+    try:
+        requirements_of(path)
+    except ForeignLockError as error:
+        return str(error)
     return ""
+
+
+def is_package(directory: Path) -> bool:
+    """Whether a pyproject.toml or setup.py there makes an installable package of it."""
+    if (directory / "setup.py").is_file():
+        return True
+    pyproject = directory / "pyproject.toml"
+    return pyproject.is_file() and "build-system" in _sections(pyproject)
 
 
 def _whole(path: Path, depth: int = 3) -> str:

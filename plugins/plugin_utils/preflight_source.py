@@ -12,10 +12,12 @@ from email.parser import HeaderParser
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.slipway.django.plugins.module_utils.release_foreign_locks import READERS
 from ansible_collections.slipway.django.plugins.module_utils.release_shape import (
     STAGES,
     find_project,
-    foreign_lock,
+    foreign_fault,
+    lock_at,
     module_file,
     path_fault,
     project_of,
@@ -91,16 +93,30 @@ def _project(inventory: Inventory, fetched: Fetched, source: str, where: str) ->
                 what = f"site_requirements is {requirements}, but site_source is a package, which is sent as it is."
                 raise SourceError(what, "Give it the absolute path of a file of this controller.")
             locked(own)
+            yield from _unreadable(inventory, own)
         except SourceError as error:
             yield Problem(error.what, error.fix, inventory.where("site_requirements"))
     elif requirements and not (root / requirements).is_file():
         what = f"site_requirements: {source} has no file {requirements}."
         yield Problem(what, "Correct it, or set it to '' to have one found.", inventory.where("site_requirements"))
+    elif requirements:
+        yield from _unreadable(inventory, root / requirements)
     elif fetched.distribution is None and lock_of(fetched, requirements, named) is None:
         what = f"site_source: {source} has neither uv.lock nor requirements.txt, so what it needs is unknown."
-        fix = foreign_lock(root, project) or "Run `uv lock` there and commit uv.lock, or set site_requirements."
+        fix = fault_of_lock(project, root) or "Run `uv lock` there and commit uv.lock, or set site_requirements."
         yield Problem(what, fix, where)
     yield from _modules(inventory, fetched, project, source)
+
+
+def _unreadable(inventory: Inventory, path: Path) -> Iterator[Problem]:
+    if lock_at(path).kind == "foreign" and (fault := foreign_fault(path)):
+        yield Problem(f"site_requirements: {path.name} cannot be used.", fault, inventory.where("site_requirements"))
+
+
+def fault_of_lock(project: Path, root: Path) -> str:
+    """Why a lock of another tool beside manage.py or at the source's top cannot be read, and what to do; or nothing."""
+    faults = (foreign_fault(place / name) for place in (project, root) for name in READERS)
+    return next((fault for fault in faults if fault), "")
 
 
 def _modules(inventory: Inventory, fetched: Fetched, project: Path, source: str) -> Iterator[Problem]:

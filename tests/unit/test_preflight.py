@@ -688,6 +688,16 @@ def test_a_source_that_is_not_there_is_refused(good: Inventory, tmp_path: Path) 
     assert only(source_problems(changed(good, site_source=""))).what == "site_source is empty."
 
 
+def test_a_lock_of_another_tool_that_is_named_must_be_readable(good: Inventory, project: Path) -> None:
+    (project / "poetry.lock").write_text("not TOML [")
+    assert list(source_problems(good)) == [], "another file says what is needed"
+    problem = only(source_problems(changed(good, site_requirements="poetry.lock")))
+    assert problem.what == "site_requirements: poetry.lock cannot be used."
+    assert "Run `poetry export" in problem.fix
+    outside = only(source_problems(changed(good, site_requirements=str(project / "poetry.lock"))))
+    assert outside.what == problem.what
+
+
 def test_a_source_without_django_is_refused(good: Inventory, project: Path) -> None:
     (project / "manage.py").unlink()
     assert list(source_problems(good)) == []

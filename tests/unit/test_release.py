@@ -509,7 +509,9 @@ def test_the_first_release_that_fails_says_that_none_serves(host: Host) -> None:
 def test_a_release_that_djangos_checks_refuse_says_what_to_write_into_the_inventory(host: Host) -> None:
     host.refuse = refused_at("check")
     host.said = "WARNINGS:\n?: (security.W012) SESSION_COOKIE_SECURE is not set to True."
-    with pytest.raises(ReleaseError, match=r"add SESSION_COOKIE_SECURE to site_settings_managed in .*\n.*\n.*is marked failed"):
+    with pytest.raises(
+        ReleaseError, match=r"add SESSION_COOKIE_SECURE to site_settings_managed in .*\n.*\n.*is marked failed"
+    ):
         host.build()
 
 

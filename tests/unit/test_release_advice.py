@@ -37,11 +37,15 @@ def test_an_error_is_not_talked_away() -> None:
 
 
 def test_a_project_of_sqlite_is_told_what_postgresql_takes() -> None:
-    told = check_advice("wagtailsearch.IndexEntry.title: (postgres.E005) 'django.contrib.postgres' must be in INSTALLED_APPS", [])
+    told = check_advice(
+        "wagtailsearch.IndexEntry.title: (postgres.E005) 'django.contrib.postgres' must be in INSTALLED_APPS", []
+    )
     assert told.endswith('site_settings_extra: INSTALLED_APPS += ["django.contrib.postgres"]')
 
 
-@pytest.mark.parametrize("output", ["", "Traceback (most recent call last):\nImportError: boom", "(security.W004) in a text"])
+@pytest.mark.parametrize(
+    "output", ["", "Traceback (most recent call last):\nImportError: boom", "(security.W004) in a text"]
+)
 def test_where_only_the_project_can_help_nothing_is_said(output: str) -> None:
     assert check_advice(output, []) == ""
 

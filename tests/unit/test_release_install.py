@@ -144,6 +144,34 @@ def test_each_shape_is_installed_in_its_own_way(release: Release, files: dict[st
     assert {call.account for call in release.calls} == {"shop-build"}
 
 
+PIPENV = json.dumps({"default": {"django": {"version": "==5.2", "hashes": ["sha256:ab"]}}})
+
+
+@pytest.mark.parametrize(
+    ("files", "more"),
+    [({"app/manage.py": ""}, []), ({"app/src/manage.py": ""}, []), ({}, ["pip install --no-deps app"])],
+    ids=["a project", "a project below", "a package"],
+)
+def test_a_lock_of_another_tool_is_installed_with_its_hashes(
+    release: Release, files: dict[str, str], more: list[str]
+) -> None:
+    release.files({"app/Pipfile.lock": PIPENV, "app/pyproject.toml": PACKAGE, **files})
+    lock = release.installer().install()
+    assert lock is not None
+    assert lock.path.name == "Pipfile.lock"
+    _, installed, *rest = release.calls
+    assert installed.words[1:-1] == ["pip", "install", "--require-hashes", "--requirement"]
+    assert installed.requirements == "django==5.2 \\\n    --hash=sha256:ab\n"
+    assert release.commands()[2:] == more
+    assert len(rest) == len(more)
+
+
+def test_a_lock_that_is_named_and_cannot_be_read_is_told_with_the_way_out(release: Release) -> None:
+    release.files({"app/poetry.lock": "not TOML ["})
+    with pytest.raises(ReleaseError, match=r"Run `poetry export .* set site_requirements in inventory"):
+        release.installer(requirements="app/poetry.lock").install()
+
+
 def test_what_is_installed_later_goes_into_the_venv_and_not_into_the_hosts_python(release: Release) -> None:
     release.files({"app/requirements.txt": "django"})
     release.installer().install()

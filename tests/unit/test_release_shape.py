@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -11,10 +12,10 @@ from ansible_collections.slipway.django.plugins.module_utils.release_shape impor
     Shape,
     find_lock,
     find_project,
-    foreign_lock,
+    foreign_fault,
     import_path,
+    is_package,
     lay_files,
-    lock_at,
     path_fault,
     project_of,
 )
@@ -96,16 +97,43 @@ def test_what_locks_the_packages_is_found(
     assert bool(lock.warning) is not hashed
 
 
+PIPENV = json.dumps({"default": {"django": {"version": "==5.2", "hashes": ["sha256:ab"]}}})
+
+
+def test_a_lock_of_another_tool_is_read_before_a_project_that_says_no_versions(tmp_path: Path) -> None:
+    tree(tmp_path, {"backend/manage.py": "", "backend/Pipfile.lock": PIPENV, "backend/pyproject.toml": PACKAGE})
+    lock = find_lock(tmp_path, project_of(tmp_path))
+    assert lock is not None
+    assert (lock.path.name, lock.kind, lock.is_hashed, lock.warning) == ("Pipfile.lock", "foreign", True, "")
+
+
 @pytest.mark.parametrize(
-    ("name", "command"), [("poetry.lock", "poetry export"), ("Pipfile.lock", "pipenv requirements --hash")]
+    ("name", "command"),
+    [("poetry.lock", "poetry export"), ("Pipfile.lock", "pipenv requirements --hash"), ("pdm.lock", "pdm export")],
 )
-def test_a_lock_that_only_its_own_tool_reads_is_named_with_the_way_out(tmp_path: Path, name: str, command: str) -> None:
-    tree(tmp_path, {"backend/manage.py": "", name: "", "backend/requirements.txt": HASHED})
-    assert f"{name} is read by its own tool only: run `{command}" in foreign_lock(tmp_path, tmp_path / "backend")
-    (tmp_path / name).rename(tmp_path / "backend" / name)
-    (tmp_path / "backend/pyproject.toml").write_text(PACKAGE)
-    assert command in lock_at(tmp_path / "backend/pyproject.toml").warning
-    assert lock_at(tmp_path / "backend/requirements.txt").warning == ""
+def test_one_that_cannot_be_read_is_left_aside_and_named_with_the_way_out(
+    tmp_path: Path, name: str, command: str
+) -> None:
+    tree(tmp_path, {"manage.py": "", name: "", "pyproject.toml": PACKAGE})
+    lock = find_lock(tmp_path, project_of(tmp_path))
+    assert lock is not None
+    assert lock.kind == "project"
+    assert f"Run `{command}" in lock.warning
+    assert f"Run `{command}" in foreign_fault(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("files", "package"),
+    [
+        ({"setup.py": ""}, True),
+        ({"pyproject.toml": PACKAGE}, True),
+        ({"pyproject.toml": "[tool.poetry]\nname = 'shop'\n"}, False),
+        ({}, False),
+    ],
+)
+def test_what_can_be_installed_as_a_package_is_known(tmp_path: Path, files: dict[str, str], package: bool) -> None:
+    tree(tmp_path, files)
+    assert is_package(tmp_path) is package
 
 
 @pytest.mark.parametrize(
