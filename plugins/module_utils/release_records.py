@@ -28,10 +28,34 @@ class ReleaseError(Exception):
     """A release was refused. The message says at which gate, why, and what serves now."""
 
 
+# How a line begins that tells what was wrong, and which one of several: uv's, a finding of Django's checks, an exception of Python's.
+TELLING = (
+    (r"error: ", 0),
+    (r".*?: \([\w.]+\.[A-Z]\d+\) ", 0),
+    (r"([a-z_]\w*\.)*[A-Z]\w*(Error|Exception|Exit|Warning|DoesNotExist)\b", -1),
+)
+
+
 def gate_of(message: str) -> str:
     """The gate that a refusal names, or nothing."""
-    found = re.search(r"at the gate '([a-z]+)'", message)
+    found = re.search(r"at the gate '([a-z_]+)'", message)
     return found.group(1) if found else ""
+
+
+def reason_of(message: str) -> str:
+    """The line of a refusal that says most: what a program called its error, a check's first finding, or else the first line."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    if not lines:
+        return ""
+    refused = re.match(r"(The r|R)elease( \S+)? was refused at the gate '[a-z_]+'[^:]*:? *", lines[0])
+    said = [lines[0][refused.end() :], *lines[1:]] if refused else lines
+    if said[0]:
+        return said[0]
+    for pattern, which in TELLING:
+        found = [line for line in said if re.match(pattern, line)]
+        if found:
+            return found[which]
+    return said[1] if len(said) > 1 else lines[0]
 
 
 @dataclasses.dataclass(frozen=True)

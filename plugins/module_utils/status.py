@@ -21,6 +21,7 @@ from ansible_collections.slipway.django.plugins.module_utils.release_records imp
     Layout,
     ReleaseError,
     list_releases,
+    reason_of,
 )
 from ansible_collections.slipway.django.plugins.module_utils.upstream import members_of
 from ansible_collections.slipway.django.plugins.module_utils.workers import Workers
@@ -65,7 +66,7 @@ def status(layout: Layout, run: Run = run_command) -> dict[str, Any]:
         "releases": [
             {
                 **{key: release[key] for key in TOLD if key in release},
-                "reason": str(release.get("reason", "")).strip().splitlines()[:1],
+                "reason": [why] if (why := reason_of(str(release.get("reason", "")))) else [],
             }
             for release in releases
         ],

@@ -92,7 +92,7 @@ def test_what_runs_is_told_with_its_start_and_what_ended_is_not(busy: Host) -> N
     }
 
 
-def test_kept_releases_are_told_with_their_state_and_the_first_line_of_a_reason(busy: Host) -> None:
+def test_kept_releases_are_told_with_their_state_and_the_line_that_says_why(busy: Host) -> None:
     busy.release("20261123T100000Z-ccc", "failed", gate="check", reason="SECRET_KEY is short\nmore\n")
     found = busy.look()
     assert [(item["id"], item["state"]) for item in found["releases"]][:2] == [(OLD, "retired"), (NEW, "live")]
