@@ -47,6 +47,23 @@ test("what lies within a second and a half is not taken for news", () => {
   assert.equal(clock.offset, 0);
 });
 
+test("a device that slept while it waited for an answer has learnt nothing of the time", () => {
+  for (const [sent, received] of [
+    [NOON, NOON + 2 * HOUR],
+    [NOON - 2 * HOUR, NOON],
+  ]) {
+    const clock = new ServerClock(() => NOON);
+    assert.equal(clock.observe(NOON, sent, received), false);
+    assert.equal(clock.offset, 0);
+  }
+});
+
+test("a clock that is further off than an answer took is known to be", () => {
+  const clock = new ServerClock(() => NOON + 3 * HOUR);
+  assert.equal(clock.observe(NOON, NOON + 3 * HOUR - 20_000, NOON + 3 * HOUR), true);
+  assert.ok(Math.abs(clock.now() - NOON) <= 11_000);
+});
+
 test("a clock that was put right is believed again", () => {
   const watch = new Watch(NOON + HOUR);
   const clock = new ServerClock(watch.read);

@@ -37,7 +37,8 @@ export class ServerClock {
 
   /**
    * Learn from one answer. The server wrote its date somewhere between our sending and our
-   * receiving, and cut it to the second: the middle of both spans is the best guess.
+   * receiving, and cut it to the second: the middle of both spans is the best guess. What the
+   * answer leaves open is no news: a device that slept in between took hours to receive it.
    *
    * @param {string | number | null} date  the Date header, or milliseconds
    * @param {number} sent      local milliseconds
@@ -48,8 +49,9 @@ export class ServerClock {
     const server = typeof date === "number" ? date : Date.parse(date ?? "");
     if (!Number.isFinite(server)) return false;
     const offset = server + SECOND / 2 - (sent + received) / 2;
-    if (Math.abs(offset - this.offset) <= JITTER) return false;
-    this.offset = Math.abs(offset) <= JITTER ? 0 : offset;
+    const open = JITTER + Math.abs(received - sent) / 2;
+    if (Math.abs(offset - this.offset) <= open) return false;
+    this.offset = Math.abs(offset) <= open ? 0 : offset;
     return true;
   }
 }
