@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 STORED = "sessionStorage.getItem('slipway.session')"
 
@@ -213,6 +213,28 @@ def test_the_access_token_is_refreshed_before_it_runs_out(
     assert life - 20 <= seconds_left(page) <= life + 2
     call_hello(page)
     expect(page.locator("#call [data-status]")).to_have_text("200 OK")
+
+
+def test_an_answer_that_a_sleeping_device_waited_for_does_not_put_the_refresh_off(
+    context: BrowserContext, open_page: Callable[[BrowserContext], Page], log_in: Callable[[Page], None]
+) -> None:
+    """It tells the time at which it was written, which is long over: a clock that believed it would be minutes behind."""
+    context.clock.install()
+    page = open_page(context)
+    # A machine that sleeps counts no seconds, so the request is not given up.
+    page.evaluate("() => { AbortSignal.timeout = () => new AbortController().signal; }")
+    waiting: list[Route] = []
+    page.route("**/api/token/sessions/", lambda route: waiting.append(route))
+    log_in(page)
+    life = access_life(page)
+    context.clock.fast_forward((min(life * 8 // 10, life - 30) - 15) * 1000)
+    page.wait_for_timeout(500)
+    assert waiting
+    with page.expect_response("**/api/token/sessions/"):
+        waiting[0].continue_()
+    page.wait_for_timeout(500)
+    context.clock.fast_forward(16_000)
+    expect_generation(page, 2)
 
 
 def test_a_refresh_replaces_both_tokens(session: Page) -> None:
