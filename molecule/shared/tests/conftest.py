@@ -39,7 +39,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "once: the same on every host that serves a site of this inventory, so only the last of them is asked",
     )
-    config.addinivalue_line("markers", "fact(name): the promise of hosts whose inventory gives this fact a value")
+    config.addinivalue_line(
+        "markers", "fact(name): the promise of hosts of which this fact says yes: see playbooks/facts.yml"
+    )
     config.addinivalue_line("markers", "disruptive: breaks something on purpose, so only test hosts are asked")
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     os.environ.setdefault("ANSIBLE_CONFIG", str(ROOT / "ansible.cfg"))
@@ -128,7 +130,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         tiers = {marker.args[0] for marker in item.iter_markers("tier")}
         name = _host_name(item)
         facts = {marker.args[0] for marker in item.iter_markers("fact")}
-        fits = name is None or (tiers <= set(hosts[name]["groups"]) and all(hosts[name][fact] for fact in facts))
+        # What is asked of no host in particular is asked of what visitors meet.
+        there = hosts[name or fronts[-1]]
+        fits = (name is None or tiers <= set(there["groups"])) and all(there[fact] for fact in facts)
         elsewhere = item.get_closest_marker("once") is not None and name not in (None, fronts[-1])
         if fits and not elsewhere and (test_hosts or item.get_closest_marker("disruptive") is None):
             kept.append(item)

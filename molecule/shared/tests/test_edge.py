@@ -167,10 +167,12 @@ def test_the_application_says_how_long_its_other_answers_may_be_kept(visitor, si
     assert visitor.get("/hello/").headers.get_list("cache-control") in ([], ["no-store"])
 
 
+@pytest.mark.fact("site_client")
 def test_a_browser_that_looks_for_an_icon_finds_one_or_none(visitor):
     assert visitor.get("/favicon.ico").status_code in (200, 204)
 
 
+@pytest.mark.fact("site_client")
 def test_what_varies_by_coding_says_so(visitor):
     assert "Accept-Encoding" in ",".join(visitor.get("/", headers={"Accept-Encoding": "gzip"}).headers.get_list("vary"))
 

@@ -206,9 +206,10 @@ def test_a_crooked_path_is_refused(visitor, path):
         ]
     ),
 )
-def test_there_is_nothing_beside_what_is_served(visitor, path):
+def test_there_is_nothing_beside_what_is_served(visitor, site, path):
     answer = ask(visitor, path)
-    assert_refused(answer, 400, 401, 404)
+    # Somebody else's application may send whoever asks for a page to log in, or to the same with a slash.
+    assert_refused(answer, 400, 401, 404, *(() if site["site_embedded"] else (301, 302, 403)))
     assert "root:" not in answer.text
 
 
@@ -362,6 +363,7 @@ def test_what_is_in_a_body_is_no_request(visitor, method, headers, body):
     assert_refused(raw, 400, 401, 403, 404, 405)
 
 
+@pytest.mark.fact("site_embedded")
 def test_the_next_visitor_gets_the_answer_to_what_he_asked(visitor):
     """After all of these on connections that Nginx keeps to the application."""
     for number in range(20):
@@ -414,6 +416,7 @@ def test_too_large_a_header_is_refused(visitor, size):
     assert_refused(answer, 431)
 
 
+@pytest.mark.fact("site_embedded")
 def test_a_token_of_16_kilobytes_is_not_too_large(visitor):
     """In Nginx and in Gunicorn, the name of the header included."""
     assert_refused(ask(visitor, b"/hello/", headers=b"Authorization: Bearer " + b"a" * 16_384 + b"\r\n"), 401)
@@ -432,7 +435,9 @@ def test_too_long_an_address_is_refused(visitor, size, where):
 
 def test_a_long_address_is_not_too_long(visitor):
     """RFC 9110, section 4.1: 8000 octets at least."""
-    assert_refused(ask(visitor, b"/api/?a=" + b"a" * 7_900), 401, 404)
+    (status,) = answers(ask(visitor, b"/api/?a=" + b"a" * 7_900))
+    assert status < 500
+    assert status not in (400, 414, 431)
 
 
 @pytest.mark.parametrize(
@@ -491,8 +496,9 @@ def test_no_range_makes_more_of_a_file_than_there_is(visitor, path, ranges):
     ),
 )
 def test_what_a_visitor_says_of_himself_changes_nothing(visitor, header):
+    (usual,) = answers(ask(visitor, b"/hello/"))
     answer = ask(visitor, b"/hello/", headers=header + b"\r\n")
-    assert_refused(answer, 401)
+    assert_refused(answer, usual)
     assert "evil.example" not in answer.text
 
 

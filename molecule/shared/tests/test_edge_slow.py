@@ -43,7 +43,7 @@ def beginning(kind: str, domain: str) -> bytes:
         "body without end": (
             f"POST /api/token/ HTTP/1.1\r\n{host}Content-Type: application/json\r\nContent-Length: 60000\r\n\r\n{{"
         ).encode(),
-        "reads nothing": f"GET / HTTP/1.1\r\n{host}\r\n".encode() * 500,
+        "reads nothing": f"GET /.slipway/errors.css HTTP/1.1\r\n{host}\r\n".encode() * 500,
     }[kind]
 
 

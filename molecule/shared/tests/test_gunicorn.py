@@ -145,7 +145,7 @@ def test_secrets_are_in_no_process_list_and_no_environment(host, site):
     seen = host.check_output(
         f"cat /proc/{pid}/cmdline /proc/{pid}/environ | tr '\\0' '\\n'; systemctl show {unit_of(host, site)}"
     )
-    secret = host.check_output(f"cat /etc/slipway/{site['site_name']}/credentials/SECRET_KEY")
+    secret = host.check_output(f"cat /etc/slipway/{site['site_name']}/credentials/*SECRET_KEY")
     assert len(secret) >= 50
     assert secret in keys
     assert secret not in seen
@@ -177,7 +177,7 @@ def test_no_secret_is_in_the_journal(host, site):
 @pytest.mark.tier("web")
 def test_every_answer_names_its_release(host, site, visitor):
     release = host.check_output(f"readlink /srv/{site['site_name']}/current").removeprefix("releases/")
-    assert visitor.get("/healthz").headers["x-release"] == release
+    assert visitor.get(site["site_health_path"]).headers["x-release"] == release
     assert unit_of(host, site) == f"{site['site_name']}@{release}.service"
 
 
@@ -202,7 +202,7 @@ def test_a_killed_process_is_replaced_at_once(host, site, visitor, victim):
     target = pid if victim == "master" else int(host.check_output(f"pgrep --parent {pid} | head -n 1"))
     host.check_output(f"kill -9 {target}")
     started = time.monotonic()
-    while visitor.get("/healthz").status_code != 200:
+    while visitor.get(site["site_health_path"]).status_code != 200:
         assert time.monotonic() - started < 15, "it does not come back"
         time.sleep(0.1)
 
@@ -215,7 +215,7 @@ def test_no_request_is_lost_while_the_service_restarts(host, site, visitor):
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         restart = pool.submit(host.run, f"systemctl restart {unit}")
         while not restart.done() or len(answers) < 20:
-            answers.append(visitor.get("/healthz").status_code)
+            answers.append(visitor.get(site["site_health_path"]).status_code)
     assert restart.result().rc == 0
     assert set(answers) == {200}
 
@@ -227,6 +227,7 @@ def test_a_slower_stop_than_any_request_is_allowed(host, site):
 
 @pytest.mark.tier("web")
 @pytest.mark.disruptive
+@pytest.mark.fact("site_embedded")
 def test_a_release_that_cannot_start_meets_nobody(host, site, visitor):
     """A copy of the live release with a broken URLconf is refused by its own self-test, while the old one answers."""
     name = site["site_name"]
@@ -237,7 +238,7 @@ def test_a_release_that_cannot_start_meets_nobody(host, site, visitor):
         f" && echo 'import nothing_of_that_name' >> $(readlink -f {broken}/project)/config/urls.py"
     )
     refused = host.run(f"systemctl start {name}@29991231T000000Z-promise.service")
-    during = visitor.get("/healthz").status_code
+    during = visitor.get(site["site_health_path"]).status_code
     journal = host.check_output(f"journalctl --no-pager --output=cat --unit={name}@29991231T000000Z-promise.service")
     host.run(
         f"systemctl stop {name}@29991231T000000Z-promise.service; systemctl reset-failed {name}@29991231T000000Z-promise.service"
@@ -257,7 +258,7 @@ def test_crashes_under_load_leave_one_copy_of_the_release(host, site, visitor_of
     def knock():
         while time.monotonic() < stop:
             with contextlib.suppress(httpx.TransportError):
-                visitor_of(site).get("/healthz")
+                visitor_of(site).get(site["site_health_path"])
             time.sleep(0.01)
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
@@ -279,7 +280,7 @@ def test_crashes_under_load_leave_one_copy_of_the_release(host, site, visitor_of
 @pytest.mark.disruptive
 def test_a_visitor_wakes_a_release_that_was_stopped(host, site, visitor):
     host.check_output(f"systemctl stop {unit_of(host, site)}")
-    assert visitor.get("/healthz").status_code == 200
+    assert visitor.get(site["site_health_path"]).status_code == 200
     assert unit_of(host, site)
 
 

@@ -30,7 +30,12 @@ from cryptography.x509.oid import NameOID
 # The class of the fixture `visitor`, which is in a conftest and so cannot be imported.
 Visitor = Any
 
-pytestmark = [pytest.mark.tier("web"), pytest.mark.disruptive, pytest.mark.once]
+pytestmark = [
+    pytest.mark.tier("web"),
+    pytest.mark.disruptive,
+    pytest.mark.once,
+    pytest.mark.fact("site_embedded"),
+]
 
 ACCESS, REFRESH, CSRF = "__Host-slipway-access", "__Secure-slipway-refresh", "csrftoken"
 JSON = {"Content-Type": "application/json"}

@@ -9,7 +9,7 @@ import time
 import jwt
 import pytest
 
-pytestmark = pytest.mark.tier("web")
+pytestmark = [pytest.mark.tier("web"), pytest.mark.fact("site_embedded")]
 
 
 def claims_of(token):

@@ -7,6 +7,8 @@ from typing import Literal
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+pytestmark = pytest.mark.fact("embedded_client")
+
 SCREENSHOTS = Path(__file__).resolve().parents[4] / "build" / "screenshots"
 
 STATES = [

@@ -8,6 +8,9 @@ from typing import Literal
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+# Without a client the application makes its own page of what is not there.
+pytestmark = pytest.mark.fact("site_client")
+
 SCREENSHOTS = Path(__file__).resolve().parents[4] / "build" / "screenshots"
 MISSING = "/there/is/no/such/page"
 

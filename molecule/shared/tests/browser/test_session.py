@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
+pytestmark = pytest.mark.fact("embedded_client")
+
 STORED = "sessionStorage.getItem('slipway.session')"
 
 # Asks the API itself, from the page, for a new pair of tokens.

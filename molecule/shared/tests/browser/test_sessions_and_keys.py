@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, Request, expect
 
+pytestmark = pytest.mark.fact("embedded_client")
+
 STORED = "sessionStorage.getItem('slipway.session')"
 LASTING = "localStorage.getItem('slipway.session')"
 ACCESS, REFRESH, CSRF = "__Host-slipway-access", "__Secure-slipway-refresh", "csrftoken"
