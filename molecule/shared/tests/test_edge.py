@@ -157,6 +157,7 @@ def test_tokens_have_limits_of_their_own(site, name):
 # -- answers that nobody keeps ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.fact("site_embedded")
 @pytest.mark.parametrize("path", ["/api/token/", "/api/token/refresh/", "/api/token/verify/"])
 def test_answers_about_tokens_are_never_kept(visitor, path):
     assert visitor.post(path, {}).headers.get_list("cache-control") == ["no-store"]

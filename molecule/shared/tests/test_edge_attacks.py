@@ -517,17 +517,20 @@ ERRORS = {
 }
 
 
-def refusal(visitor, error, extra=b""):
+def refusal(visitor, site, error, extra=b""):
     """The answer to one of ERRORS; its body is sent whole, or Nginx would wait for the rest of it."""
     _, method, path, headers = ERRORS[error]
-    length = re.search(rb"Content-Length: (\d{5})", headers)
+    if not site["site_embedded"]:
+        # Only the embedded application has a path that takes less than the site does.
+        headers = headers.replace(b"70000", b"11000000")
+    length = re.search(rb"Content-Length: (\d{5,})", headers)
     return ask(visitor, path, method=method, headers=extra + headers, body=b"a" * int(length[1]) if length else b"")
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_a_refusal_under_the_api_is_a_problem_document(visitor, error):
+def test_a_refusal_under_the_api_is_a_problem_document(visitor, site, error):
     status = ERRORS[error][0]
-    answer = refusal(visitor, error)
+    answer = refusal(visitor, site, error)
     head, _, body = answer.text.partition("\r\n\r\n")
     assert answer.status == status
     assert re.search(r"^content-type: application/problem\+json\r?$", head, re.MULTILINE | re.IGNORECASE)
@@ -540,21 +543,21 @@ def test_a_refusal_under_the_api_is_a_problem_document(visitor, error):
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_a_refusal_carries_every_security_header_once_and_no_version(visitor, error):
-    text = refusal(visitor, error).text
+def test_a_refusal_carries_every_security_header_once_and_no_version(visitor, site, error):
+    text = refusal(visitor, site, error).text
     names = re.findall(r"^([A-Za-z-]+): ", text.partition("\r\n\r\n")[0].lower(), re.MULTILINE)
     for name in ("strict-transport-security", "content-security-policy", "x-content-type-options", "referrer-policy"):
         assert names.count(name) == 1, name
     assert not re.search(r"nginx/|gunicorn|python/|django", text, re.IGNORECASE)
 
 
-def test_nothing_that_was_sent_is_in_a_log(host, visitor):
+def test_nothing_that_was_sent_is_in_a_log(host, visitor, site):
     """Tokens in headers, cookies and bodies, also of requests that are refused; and no smuggled request was ever one."""
     secret = "sent-" + secrets.token_hex(12)
     sent = secret.encode()
     carried = b"Authorization: Bearer " + sent + b"\r\nCookie: token=" + sent + b"\r\n"
     for error, (status, *_) in ERRORS.items():
-        assert refusal(visitor, error, carried).status == status
+        assert refusal(visitor, site, error, carried).status == status
     body = b'{"username": "' + sent + b'", "password": "' + sent + b'"}'
     length = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
     for path in (b"/hello/", b"/api/token/refresh/", b"/api/token/verify/"):

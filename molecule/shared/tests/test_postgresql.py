@@ -173,11 +173,15 @@ def test_the_server_is_confined(host):
 # -- as the application's hosts see it, whether the database is theirs or another's ------------------------------------
 
 CONNECT = """
-import json, psycopg, sys
+import json, sys
 try:
-    psycopg.connect(sys.argv[1], connect_timeout=5).close()
+    import psycopg as driver
+except ImportError:
+    import psycopg2 as driver
+try:
+    driver.connect(sys.argv[1], connect_timeout=5).close()
     print(json.dumps("connected"))
-except psycopg.OperationalError as error:
+except driver.OperationalError as error:
     print(json.dumps(str(error)))
 """
 
