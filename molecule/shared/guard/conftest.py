@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guard_host import ROOT, Guarded, Stranger
+from guard_host import ROOT, Guarded, Stranger, run
 from slipgrade import testssl
 from slipgrade.cli import facts_of
 from slipgrade.model import targets
@@ -24,9 +24,11 @@ def guarded(pytestconfig: pytest.Config) -> Guarded:
 
 
 @pytest.fixture(scope="session")
-def stranger(guarded: Guarded) -> Stranger:
-    """Somebody with an address of their own: the host that graders run in."""
-    return Stranger(testssl.host(), guarded.target)
+def stranger(guarded: Guarded) -> Iterator[Stranger]:
+    """Somebody with an address of their own: the host that graders run in, which nobody needs after these drills."""
+    yield Stranger(testssl.host(), guarded.target)
+    gone = run([sys.executable, "molecule/shared/hosts", "down", testssl.HOST])
+    assert gone.status == 0, gone.output
 
 
 @pytest.fixture
