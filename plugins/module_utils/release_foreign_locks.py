@@ -1,7 +1,7 @@
 """Locks of Poetry, PDM and Pipenv, as requirements with hashes that every installer reads.
 
 Pure Python with no Ansible in it. Only what a lock says by itself is used: the packages of the main group with their versions,
-markers and hashes. Formats: Poetry 2 (lock-version 2.1), PDM 2.8 and later (lock_version 4.4), Pipenv (pipfile-spec 6).
+markers and hashes. Formats: Poetry 2 (lock-version 2.1), PDM 2.11 and later (strategy inherit_metadata), Pipenv (pipfile-spec 6).
 """
 
 from __future__ import annotations
@@ -67,10 +67,9 @@ def _poetry(text: str) -> Iterator[str]:
 
 def _pdm(text: str) -> Iterator[str]:
     loaded = tomllib.loads(text)
-    version = str(loaded["metadata"]["lock_version"])
-    if _numbers(version) < (4, 4):
+    if "inherit_metadata" not in loaded["metadata"].get("strategy", ()):
         raise _Unreadable(
-            f"has the format {version} of before PDM 2.8, which does not say what is only for development"
+            "was made without the strategy inherit_metadata, PDM's own since 2.11, and does not say what is only for development"
         )
     for package in loaded.get("package", ()):
         # A package with extras stands there once more without them, and what they bring by itself.

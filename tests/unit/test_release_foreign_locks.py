@@ -166,7 +166,7 @@ GIT = '[package.source]\ntype = "git"\nurl = "https://git.example.com/x.git"\nre
         ),
         ("poetry.lock", "[[package]]\nname = 'x'\n", "is not what its tool writes"),
         ("poetry.lock", "not TOML [", "is not what its tool writes"),
-        ("pdm.lock", PDM.replace("4.5.0", "4.3"), "before PDM 2.8"),
+        ("pdm.lock", PDM.replace("inherit_metadata", "cross_platform"), "without the strategy inherit_metadata"),
         (
             "pdm.lock",
             PDM.replace('version = "5.2.4"', 'version = "5.2.4"\ngit = "https://git.example.com/x.git"'),
