@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -265,6 +266,15 @@ def test_credentials_lie_where_only_root_may_look(rendered: Rendered) -> None:
 def test_each_application_gets_its_keys_its_database_and_its_cache(rendered: Rendered, label: str) -> None:
     names = {Path(path).name for path in rendered[label].files if "/credentials/" in path}
     assert names >= {"SECRET_KEY", "DATABASE_URL", "CACHE_URL"}
+
+
+@pytest.mark.parametrize("label", ["one host/deb12", "one host/deb13"])
+def test_the_databases_socket_stands_where_every_reader_of_urls_finds_it(rendered: Rendered, label: str) -> None:
+    """django-environ takes what stands where the host is for a name, and a directory written there is none."""
+    (url,) = [text for path, text in rendered[label].files.items() if path.endswith("/credentials/DATABASE_URL")]
+    found = urlsplit(url.strip())
+    assert found.hostname is None
+    assert parse_qs(found.query)["host"] == ["/var/run/postgresql"]
 
 
 def test_only_hosts_of_the_application_hold_its_secrets(rendered: Rendered) -> None:
