@@ -23,10 +23,10 @@ class ActionModule(ActionBase):
         result = self._module(arguments, task_vars or {})
         if result.get("failed") and is_dead(result.get("busy") or {}):
             result = self._module({**arguments, "dead": result["busy"]["run"]}, task_vars or {})
-        if result.get("failed") and result.get("refused"):
-            # A task whose result is hidden would hide this, too: another one says it.
-            return {"changed": False, "problem": str(result.get("msg", "no answer")), "found": {}}
-        return {**result, "problem": ""}
+        if result.get("failed"):
+            return {"changed": False, "failed": True, "msg": str(result.get("msg", "no answer"))}
+        # What is refused is told, and what is found is not: with no_log the task would hide both.
+        return {**result, "_ansible_no_log": True}
 
     def _module(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         result: dict[str, Any] = self._execute_module(

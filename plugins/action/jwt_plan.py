@@ -73,16 +73,15 @@ class ActionModule(ActionBase):
             if not self._task.check_mode and backup_of(made.secrets) != stored:
                 write_backup(place, vault, backup_of(made.secrets))
         except KeysError as error:
-            # A task whose result is hidden would hide this, too: another one says it.
-            return {"changed": False, "problem": str(error), "secrets": {}, "moved": False}
-        return result_of(made)
+            return {"changed": False, "failed": True, "msg": str(error)}
+        # What is refused is told, and what is planned is not: with no_log the task would hide both.
+        return {**result_of(made), "_ansible_no_log": True}
 
 
 def result_of(made: Plan) -> dict[str, Any]:
     """The plan as a task's result."""
     return {
         "changed": made.moved,
-        "problem": "",
         "secrets": dict(made.secrets),
         "moved": made.moved,
         "told": list(made.told),

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 import re
-import threading
+import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible import context
-from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible import constants, context
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
 from ansible.inventory.helpers import sort_groups
 from ansible.plugins.action import ActionBase
 from ansible.plugins.connection.ssh import Connection as Ssh
 
 from ansible_collections.slipway.django.plugins.module_utils.preview_names import OWN_SUFFIXES
-from ansible_collections.slipway.django.plugins.plugin_utils.controller import holder
+from ansible_collections.slipway.django.plugins.plugin_utils.beside import Beside, leave_behind
+from ansible_collections.slipway.django.plugins.plugin_utils.controller import holder, verb
 from ansible_collections.slipway.django.plugins.plugin_utils.inventory_files import (
     COMMAND_LINE,
     Files,
@@ -34,6 +35,7 @@ from ansible_collections.slipway.django.plugins.plugin_utils.preflight_model imp
     Inventory,
     Neighbour,
     Option,
+    Problem,
     Unresolved,
     undefined_name,
 )
@@ -52,8 +54,15 @@ HASHER_FACTS = (
     "gunicorn_memory_max",
 )
 ROOT = Path(__file__).resolve().parents[2]
-# Seconds that a connection which was begun beside the checks is waited for after them.
-CONNECTING = 1.0
+# Playbooks that release at once: nothing comes between this look and what they do about the keys.
+RELEASES = ("deploy",)
+# What the playbooks that are in a hurry will send to the hosts.
+NEEDED = {
+    "deploy": ("slipway.django.release", "slipway.django.switch"),
+    "rollback": ("slipway.django.switch",),
+}
+# What ssh says instead of asking, when it must not ask.
+QUESTIONS = ("Permission denied", "Host key verification failed")
 
 
 class ActionModule(ActionBase):
@@ -71,6 +80,7 @@ class ActionModule(ActionBase):
             argument_spec={
                 "phase": {"type": "str", "choices": ["inventory", "host"], "default": "inventory"},
                 "host": {"type": "dict"},
+                "look": {"type": "bool", "default": False},
                 "clock_tolerance": {"type": "int", "default": 60},
                 "disk_mb": {"type": "int", "default": 1024},
                 "memory_mb": {"type": "int", "default": 400},
@@ -79,41 +89,75 @@ class ActionModule(ActionBase):
         )
         variables = task_vars or {}
         result["changed"] = False
-        connecting = None
-        if arguments["phase"] == "inventory":
-            connecting = self._connect()
-            inventory = self._inventory(variables, self._options())
-            found = list(inventory_problems(inventory, self._group_directories(inventory.files)))
-        else:
+        if arguments["phase"] == "host":
             inventory = self._inventory(
                 variables,
                 {name: Option("site", name, {}) for name in (*SOURCE_FACTS, *SITE_FACTS, *HASHER_FACTS, "site_stage")},
             )
             limits = Limits(arguments["clock_tolerance"], arguments["disk_mb"], arguments["memory_mb"])
-            found = list(host_problems(inventory, arguments["host"], time.time(), limits))
-        if found:
-            result.update(failed=True, msg=report(inventory.host, found))
-        elif arguments["phase"] == "inventory":
-            result["defaulted"] = defaulted(inventory)
-            if connecting is not None:
-                connecting.join(CONNECTING)
+            return refused(result, inventory, host_problems(inventory, arguments["host"], time.time(), limits))
+        keys_of = self._keys_of(variables) if verb() in RELEASES else ""
+        looking = self._begin_to_look(keys_of, variables) if arguments["look"] else None
+        inventory = self._inventory(variables, self._options())
+        refused(result, inventory, inventory_problems(inventory, self._group_directories(inventory.files)))
+        if result.get("failed"):
+            if looking is not None:
+                looking.call_off()
+            return result
+        result["defaulted"] = defaulted(inventory)
+        if arguments["look"]:
+            found = looking.result() if looking is not None else None
+            if found is None or asks(found):
+                found = self._look(keys_of, variables)
+            result.update(seen(found))
+            self._prepare(variables)
         return result
 
-    def _connect(self) -> threading.Thread | None:
-        """Connect to the host meanwhile, so that the look at it finds a connection; one that fails will fail again there, and be told."""
+    def _keys_of(self, variables: dict[str, Any]) -> str:
+        """The site of which this host holds keys, if there is one; what is wrong with the words for it is yet to be told."""
+        name, names = (self._resolve(variables.get(fact, "")) for fact in ("site_name", "site_key_names"))
+        holds = isinstance(name, str) and isinstance(names, list) and names and "app" in variables["group_names"]
+        return name if holds else ""
+
+    def _begin_to_look(self, keys_of: str, variables: dict[str, Any]) -> Beside | None:
+        """Look at the host while its inventory is judged; where a question would be put to the operator, nothing comes of it."""
         if not isinstance(self._connection, Ssh):
             return None
+        asked = self._connection.get_option("ssh_extra_args") or ""
 
-        def connect() -> None:
-            with contextlib.suppress(AnsibleError, OSError):
-                # A question to the operator is the next task's to ask.
-                asked = self._connection.get_option("ssh_extra_args") or ""
-                self._connection.set_option("ssh_extra_args", f"{asked} -o BatchMode=yes".strip())
-                self._connection.exec_command("true", sudoable=False)
+        def look() -> dict[str, Any]:
+            self._connection.set_option("ssh_extra_args", f"{asked} -o BatchMode=yes".strip())
+            return self._look(keys_of, variables)
 
-        thread = threading.Thread(target=connect, daemon=True)
-        thread.start()
-        return thread
+        return Beside(look)
+
+    def _look(self, keys_of: str, variables: dict[str, Any]) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = self._execute_module(
+                module_name="slipway.django.host_info", module_args={"keys_of": keys_of}, task_vars=variables
+            )
+        except AnsibleConnectionFailure as error:
+            return {"unreachable": True, "msg": str(error)}
+        return found
+
+    def _prepare(self, variables: dict[str, Any]) -> None:
+        """Have the modules packed that a release needs, while others are at work: that is the controller's dearest part of a task."""
+        modules = NEEDED.get(verb(), ())
+        if (
+            modules
+            and isinstance(self._connection, Ssh)
+            and variables["inventory_hostname"] == variables["ansible_play_hosts_all"][0]
+        ):
+            run = os.getppid()
+
+            def pack() -> None:
+                for name in modules:
+                    self._configure_module(module_name=name, module_args={}, task_vars=variables)
+                if not Path(f"/proc/{run}").exists():
+                    # It was refused meanwhile, and has tidied up before we were done.
+                    shutil.rmtree(vars(constants)["DEFAULT_LOCAL_TMP"], ignore_errors=True)
+
+            leave_behind(pack)
 
     def _options(self) -> dict[str, Option]:
         try:
@@ -234,6 +278,32 @@ class ActionModule(ActionBase):
     def _group_directories(self, files: Files) -> list[str]:
         beside = Path(files.directory) / "group_vars"
         return [re.sub(r"\.(yml|yaml|json)$", "", entry.name) for entry in beside.iterdir()] if beside.is_dir() else []
+
+
+def refused(result: dict[str, Any], inventory: Inventory, problems: Iterable[Problem]) -> dict[str, Any]:
+    """The result, failed with one message when there are problems."""
+    found = list(problems)
+    if found:
+        result.update(failed=True, msg=report(inventory.host, found))
+    return result
+
+
+def asks(found: Mapping[str, Any]) -> bool:
+    """Whether a look failed at what ssh would have asked the operator for: a password, or whether it is the right host."""
+    told = str(found.get("msg", ""))
+    return bool(found.get("unreachable")) and any(sign in told for sign in QUESTIONS)
+
+
+def seen(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What a look found, as a part of the preflight's result; ``problem`` says why it found nothing."""
+    if found.get("unreachable") or found.get("failed"):
+        why = " ".join(str(found.get("msg") or "no answer").split()).rstrip(".")
+        return {"problem": f"cannot be {'reached' if found.get('unreachable') else 'looked at'}: {why}."}
+    part: dict[str, Any] = {"problem": "", "ansible_facts": found["ansible_facts"]}
+    if found.get("keys_found"):
+        # Secrets: what is refused is told, and what is found is not.
+        part |= {"keys_found": found["keys_found"], "_ansible_no_log": True}
+    return part
 
 
 def defaulted(inventory: Inventory) -> list[str]:

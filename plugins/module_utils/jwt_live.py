@@ -82,6 +82,14 @@ def look(layout: Layout, run: Run = run_command) -> Found:
     return Found(_secrets(layout.credentials), instances, _seen(instances, remembered) if instances else remembered)
 
 
+def seen(layout: Layout, *, remembering: bool) -> dict[str, Any]:
+    """What ``look`` finds, as plain data; since when a key signs is remembered, which is no change of it."""
+    found = look(layout)
+    if remembering and layout.credentials.is_dir():
+        remember(layout, found)
+    return found.as_data()
+
+
 def report(layout: Layout, run: Run = run_command) -> dict[str, Any]:
     """What may be shown of the keys of a host; empty where there are none."""
     found = look(layout, run)

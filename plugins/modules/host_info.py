@@ -6,6 +6,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.slipway.django.plugins.module_utils.config_set import sets_in_place
 from ansible_collections.slipway.django.plugins.module_utils.host_info import collect
+from ansible_collections.slipway.django.plugins.module_utils.jwt_live import seen
+from ansible_collections.slipway.django.plugins.module_utils.release_records import Layout
 
 DOCUMENTATION = """
 module: host_info
@@ -24,6 +26,10 @@ options:
     type: list
     elements: path
     default: []
+  keys_of:
+    description: Name of a site whose keys are wanted, as M(slipway.django.jwt_look) finds them; the result holds secrets then.
+    type: str
+    default: ""
 author: Slipway founders
 """
 
@@ -42,6 +48,10 @@ ansible_facts:
     set that is in place, by name, so that M(slipway.django.config_set) need not look again.
   type: dict
   returned: always
+keys_found:
+  description: What M(slipway.django.jwt_look) returns as C(found).
+  type: dict
+  returned: with O(keys_of)
 """
 
 
@@ -51,11 +61,14 @@ def main() -> None:
         argument_spec={
             "disks": {"type": "list", "elements": "path", "default": ["/"]},
             "paths": {"type": "list", "elements": "path", "default": []},
+            "keys_of": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
     facts = collect(module.params["disks"], module.params["paths"])
-    module.exit_json(changed=False, ansible_facts={"slipway_host": facts, "slipway_sets": sets_in_place()})
+    site = module.params["keys_of"]
+    more = {"keys_found": seen(Layout(site), remembering=not module.check_mode)} if site else {}
+    module.exit_json(changed=False, ansible_facts={"slipway_host": facts, "slipway_sets": sets_in_place()}, **more)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.slipway.django.plugins.module_utils.jwt_live import look, remember
+from ansible_collections.slipway.django.plugins.module_utils.jwt_live import seen
 from ansible_collections.slipway.django.plugins.module_utils.release_lock import Busy, Holder, hold
 from ansible_collections.slipway.django.plugins.module_utils.release_records import Layout, ReleaseError
 
@@ -13,7 +13,7 @@ module: jwt_look
 short_description: Read which keys a host has, and which of them are live
 description:
   - Reads the secrets JWT_KEYS, SECRET_KEY and SECRET_KEY_FALLBACKS of a site from the host's disk and from the memory of each
-    instance that serves, for C(slipway.django.jwt_plan). The result holds secrets, so a task with this module needs C(no_log).
+    instance that serves, for C(slipway.django.jwt_plan). The result holds secrets and hides itself, unless it is a refusal.
   - Remembers since when a key signs on the host, which is no change of it.
 options:
   site:
@@ -32,16 +32,9 @@ EXAMPLES = """
   slipway.django.jwt_look:
     site: shop
   register: keys
-  no_log: true
 """
 
 RETURN = """
-problem:
-  description:
-    - Why it could not look, such as another run that holds the site; empty when it could.
-    - The task does not fail, since its result is hidden.
-  type: str
-  returned: always
 found:
   description: C(disk) with the secrets by name, C(instances) each with C(since) and C(secrets), and C(signing_since) by the key's id.
   type: dict
@@ -64,16 +57,14 @@ def main() -> None:
     try:
         if module.params["hold"] and not module.check_mode:
             with hold(layout, Holder(**module.params["holder"]), dead=module.params["dead"]):
-                found = look(layout)
+                found = seen(layout, remembering=True)
         else:
-            found = look(layout)
+            found = seen(layout, remembering=not module.check_mode)
     except Busy as error:
-        module.fail_json(msg=str(error), busy=error.record, refused=True)
+        module.fail_json(msg=str(error), busy=error.record)
     except ReleaseError as error:
-        module.fail_json(msg=str(error), refused=True)
-    if not module.check_mode and layout.credentials.is_dir():
-        remember(layout, found)
-    module.exit_json(changed=False, found=found.as_data())
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, found=found)
 
 
 if __name__ == "__main__":

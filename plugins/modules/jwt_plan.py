@@ -10,7 +10,7 @@ description:
     keys, brings the newest set to hosts that are behind, and for a rotation takes the one step that is due and safe.
   - Keeps a backup of the keys on the controller, encrypted by ansible-vault, before any host is changed. Where no host has keys
     and the backup has, those are used again.
-  - The result holds secrets, so a task with this module needs C(no_log).
+  - The result holds secrets and hides itself, unless it is a refusal.
 options:
   hosts:
     description: Names of all app hosts of the site.
@@ -79,16 +79,9 @@ EXAMPLES = """
     step: next
     backup: /home/me/shop/keys.vault
   register: plan
-  no_log: true
 """
 
 RETURN = """
-problem:
-  description:
-    - Why nothing can be decided, and nothing was changed; empty when it can.
-    - The task does not fail, since its result is hidden.
-  type: str
-  returned: always
 secrets:
   description: What every app host gets, by the secret's name.
   type: dict

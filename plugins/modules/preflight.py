@@ -7,7 +7,8 @@ module: preflight
 short_description: Refuse an inventory or a host that cannot become a site
 description:
   - Collects every problem of a host's inventory into one message, each with the file to edit and what to write.
-  - Runs on the controller; the host is not contacted. What must be known about it is given as O(host).
+  - Runs on the controller. With O(look) the host is looked at meanwhile, by M(slipway.django.host_info) and therefore without changing
+    anything; else it is not contacted, and what must be known about it is given as O(host).
   - Values of secrets are never shown.
 options:
   phase:
@@ -20,6 +21,13 @@ options:
   host:
     description: What slipway.django.host_info returned as C(slipway_host); needed for V(host).
     type: dict
+  look:
+    description:
+      - Whether the host is looked at while its inventory is judged, for what comes next. For the phase V(inventory).
+      - Where the playbook only releases, the look is at the site's keys, too. The result is hidden then, like one of a task with
+        C(no_log), unless it is a refusal.
+    type: bool
+    default: false
   clock_tolerance:
     description: Seconds by which the host's clock may differ from the controller's.
     type: int
@@ -36,12 +44,10 @@ author: Slipway founders
 """
 
 EXAMPLES = """
-- name: Refuse an inventory that is wrong
+- name: Refuse an inventory that is wrong, and look at the host
   slipway.django.preflight:
     phase: inventory
-
-- name: Look at the host
-  slipway.django.host_info:
+    look: true
 
 - name: Refuse a host that cannot carry the site
   slipway.django.preflight:
@@ -55,4 +61,16 @@ defaulted:
   type: list
   elements: str
   returned: for the phase inventory, when nothing is refused
+problem:
+  description: Why the host could not be looked at; empty when it could.
+  type: str
+  returned: with O(look), when nothing is refused
+ansible_facts:
+  description: What M(slipway.django.host_info) returns.
+  type: dict
+  returned: with O(look), when the host could be looked at
+keys_found:
+  description: What M(slipway.django.jwt_look) returns as C(found).
+  type: dict
+  returned: with O(look) in a run that only releases, where the host holds some
 """

@@ -1181,7 +1181,7 @@ def test_the_defaults_of_the_facts_are_those_of_the_inventory() -> None:
 
 
 def test_facts_that_the_inventory_leaves_out_are_kept_for_later_plays() -> None:
-    tasks = yaml.safe_load((ROLES / "site/tasks/inventory.yml").read_text())
+    tasks = yaml.safe_load((ROLES / "site/tasks/defaults.yml").read_text())
     kept = next(task["ansible.builtin.set_fact"] for task in tasks if "ansible.builtin.set_fact" in task)
     defaults = yaml.safe_load((ROLES / "site/defaults/main.yml").read_text())
     assert kept == {name: f"{{{{ {name} }}}}" for name in defaults}

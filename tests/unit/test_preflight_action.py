@@ -1,24 +1,28 @@
-"""The connection that the preflight opens beside its checks, for the look at the host that follows."""
+"""The look at the host that the preflight takes while it judges the inventory."""
 
 from __future__ import annotations
 
-import threading
+import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible import constants
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.connection.ssh import Connection as Ssh
 
 from ansible_collections.slipway.django.plugins.action import preflight
 
+ROOT = Path(__file__).resolve().parents[2]
+FACTS = {"slipway_host": {"release": "trixie"}, "slipway_sets": {}}
+
 
 class Line(Ssh):
-    """An SSH connection that remembers how it was used."""
+    """An SSH connection that is never used."""
 
-    def __init__(self, *, fails: bool = False) -> None:
-        self.fails = fails
+    def __init__(self) -> None:
         self.options: dict[str, Any] = {"ssh_extra_args": "-o Compression=yes"}
-        self.commands: list[str] = []
 
     def get_option(self, option: str, hostvars: Any = None) -> Any:
         """One of its options."""
@@ -28,30 +32,95 @@ class Line(Ssh):
         """Change one."""
         self.options[option] = value
 
-    def exec_command(self, cmd: str, in_data: Any = None, sudoable: bool = True) -> tuple[int, bytes, bytes]:
-        """Nothing is run."""
-        self.commands.append(cmd)
-        if self.fails:
-            raise AnsibleConnectionFailure("Connection refused")
-        return 0, b"", b""
+
+def action(connection: Any, answer: Callable[[str], dict[str, Any]]) -> preflight.ActionModule:
+    """The action, with a host that gives ``answer`` to what ssh is told besides."""
+    made = object.__new__(preflight.ActionModule)
+    made._connection = connection
+
+    def execute(**asked: Any) -> dict[str, Any]:
+        return answer(str(connection.options["ssh_extra_args"]) if isinstance(connection, Line) else "")
+
+    vars(made)["_execute_module"] = execute
+    return made
 
 
-def connecting(line: Any) -> threading.Thread | None:
-    action = object.__new__(preflight.ActionModule)
-    action._connection = line
-    return action._connect()
+def unreachable(message: str) -> Callable[[str], dict[str, Any]]:
+    def answer(told: str) -> dict[str, Any]:
+        raise AnsibleConnectionFailure(message)
+
+    return answer
 
 
-@pytest.mark.parametrize("fails", [False, True], ids=["it answers", "nobody answers"])
-def test_the_host_is_connected_to_beside_the_checks_and_nobody_is_asked_for_a_password(fails: bool) -> None:
-    line = Line(fails=fails)
-    thread = connecting(line)
-    assert thread is not None
-    thread.join(5)
-    assert not thread.is_alive()
-    assert line.commands == ["true"]
-    assert line.options["ssh_extra_args"] == "-o Compression=yes -o BatchMode=yes"
+def test_the_host_is_looked_at_beside_the_checks_and_nobody_is_asked_for_a_password() -> None:
+    line = Line()
+    looking = action(line, lambda told: {"ansible_facts": FACTS, "told": told})._begin_to_look("", {})
+    assert looking is not None
+    assert looking.result() == {"ansible_facts": FACTS, "told": "-o Compression=yes -o BatchMode=yes"}
+    # What follows in this process may ask.
+    assert line.options["ssh_extra_args"] == "-o Compression=yes"
 
 
-def test_another_way_to_a_host_is_left_to_the_task_that_needs_it() -> None:
-    assert connecting(object()) is None
+def test_another_way_to_a_host_is_left_until_the_inventory_is_judged() -> None:
+    assert action(object(), lambda told: {})._begin_to_look("", {}) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "again"),
+    [
+        ("Failed to connect to the host via ssh: shop@192.0.2.1: Permission denied (publickey,password).", True),
+        ("Failed to connect to the host via ssh: Host key verification failed.", True),
+        ("Failed to connect to the host via ssh: connect to host 192.0.2.1 port 22: No route to host", False),
+    ],
+)
+def test_only_where_ssh_would_have_asked_the_operator_the_look_is_repeated(message: str, again: bool) -> None:
+    looking = action(Line(), unreachable(message))._begin_to_look("", {})
+    assert looking is not None
+    found = looking.result()
+    assert found == {"unreachable": True, "msg": message}
+    assert preflight.asks(found) is again
+
+
+def test_a_host_that_cannot_be_looked_at_is_told_of() -> None:
+    lost = preflight.seen({"unreachable": True, "msg": "Failed to connect:\nNo route to host"})
+    assert lost == {"problem": "cannot be reached: Failed to connect: No route to host."}
+    broken = preflight.seen({"failed": True, "msg": "/usr/bin/python3: not found"})
+    assert broken == {"problem": "cannot be looked at: /usr/bin/python3: not found."}
+
+
+def test_what_is_found_is_hidden_when_there_are_keys_in_it() -> None:
+    assert preflight.seen({"ansible_facts": FACTS}) == {"problem": "", "ansible_facts": FACTS}
+    found = preflight.seen({"ansible_facts": FACTS, "keys_found": {"disk": {"JWT_KEYS": "secret"}}})
+    assert found["keys_found"] == {"disk": {"JWT_KEYS": "secret"}}
+    assert found["_ansible_no_log"] is True
+
+
+def packed(monkeypatch: pytest.MonkeyPatch, playbook: str, host: str) -> list[str]:
+    """Names of the modules that the action has packed beforehand for a host, in a run of a playbook."""
+    names: list[str] = []
+    made = action(Line(), lambda told: {})
+    vars(made)["_configure_module"] = lambda **asked: names.append(asked["module_name"])
+    monkeypatch.setattr(preflight, "leave_behind", lambda work: work())
+    monkeypatch.setattr(preflight, "verb", lambda: playbook)
+    made._prepare({"inventory_hostname": host, "ansible_play_hosts_all": ["app1", "app2"]})
+    return names
+
+
+def test_what_a_release_sends_is_packed_once_while_others_are_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = packed(monkeypatch, "deploy", "app1")
+    assert release == ["slipway.django.release", "slipway.django.switch"]
+    assert [(ROOT / "plugins/modules" / f"{name.rpartition('.')[2]}.py").is_file() for name in release] == [True, True]
+    assert packed(monkeypatch, "deploy", "app2") == []
+    assert packed(monkeypatch, "status", "app1") == []
+
+
+def test_what_a_run_has_tidied_up_does_not_come_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    place = tmp_path / "ansible-local"
+    (place / "ansiballz_cache").mkdir(parents=True)
+    monkeypatch.setitem(vars(constants), "DEFAULT_LOCAL_TMP", str(place))
+    packed(monkeypatch, "deploy", "app1")
+    assert place.exists()
+    # The run has ended before the packing.
+    monkeypatch.setattr(os, "getppid", lambda: 2**22 + 1)
+    packed(monkeypatch, "deploy", "app1")
+    assert not place.exists()
