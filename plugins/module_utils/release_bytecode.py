@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 # Runs with the release's Python: files to compile as JSON on stdin. One that cannot be compiled (a template, a test of
@@ -63,23 +64,40 @@ def take_over(release: Path, earlier: Path | None, tag: str, places: Sequence[st
     tracebacks name the release's own files.
     """
     missing = []
-    for place in places:
-        for name, _, files in os.walk(release / place):
-            sources = [file for file in files if file.endswith(".py")]
-            if not sources or name.endswith("/__pycache__"):
+    left = [str(release / place) for place in places]
+    while left:
+        here = left.pop()
+        sources, below = _sources(here)
+        left += below
+        if not sources:
+            continue
+        cache = f"{here}/__pycache__"
+        with suppress(FileExistsError):
+            Path(cache).mkdir()
+        there = {entry.name for entry in Path(cache).iterdir()}
+        before = f"{earlier}{here.removeprefix(str(release))}" if earlier is not None else ""
+        known = _sources(before)[0] if before else {}
+        for name, inode in sources.items():
+            compiled = f"{name[:-3]}.{tag}.pyc"
+            if compiled in there:
                 continue
-            here = Path(name)
-            cache = here / "__pycache__"
-            cache.mkdir(exist_ok=True)
-            there = {path.name for path in cache.iterdir()}
-            before = earlier / here.relative_to(release) if earlier is not None else None
-            for file in sources:
-                compiled = f"{file[:-3]}.{tag}.pyc"
-                if compiled in there:
-                    continue
-                if not (before and _is_same(here / file, before / file) and _link(before, cache, compiled)):
-                    missing.append(here / file)
+            # uv links the files of both to one: then nothing has to be read.
+            is_same = name in known and (known[name] == inode or _is_same(Path(here, name), Path(before, name)))
+            if not (is_same and _link(f"{before}/__pycache__/{compiled}", f"{cache}/{compiled}")):
+                missing.append(Path(here, name))
     return missing
+
+
+def _sources(place: str) -> tuple[dict[str, int], list[str]]:
+    """Python files in a directory with their inodes, and the directories in it; nothing where there is none."""
+    files, below = {}, []
+    with suppress(OSError), os.scandir(place) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                below += [entry.path] if entry.name != "__pycache__" else []
+            elif entry.name.endswith(".py"):
+                files[entry.name] = entry.inode()
+    return files, below
 
 
 def _is_same(source: Path, before: Path) -> bool:
@@ -88,16 +106,14 @@ def _is_same(source: Path, before: Path) -> bool:
         new, old = source.stat(), before.stat()
     except OSError:
         return False
-    if (new.st_ino, new.st_dev) == (old.st_ino, old.st_dev):
-        return True
     if new.st_size != old.st_size or int(new.st_mtime) != int(old.st_mtime):
         return False
     return source.read_bytes() == before.read_bytes()
 
 
-def _link(before: Path, cache: Path, compiled: str) -> bool:
+def _link(compiled: str, target: str) -> bool:
     try:
-        os.link(before / "__pycache__" / compiled, cache / compiled)
+        os.link(compiled, target)
     except OSError:
         return False
     return True

@@ -14,6 +14,8 @@ from ansible_collections.slipway.django.plugins.module_utils.release_records imp
     Layout,
     ReleaseError,
     list_releases,
+    read_manifest,
+    write_manifest,
 )
 
 MEGABYTE = 1024 * 1024
@@ -69,10 +71,20 @@ def room_free(layout: Layout, proc: Path = Path("/proc")) -> Room:
 
 def room_needed(layout: Layout, proc: Path = Path("/proc")) -> Room:
     """What the last complete release takes, and a little more; memory is what the running one takes, since both run for a moment."""
-    complete = [item["id"] for item in list_releases(layout) if item["state"] in (READY, LIVE, RETIRED)]
-    size, count = _size(layout.releases / complete[-1]) if complete else (FIRST_MB * MEGABYTE, FIRST_FILES)
+    complete = [item for item in list_releases(layout) if item["state"] in (READY, LIVE, RETIRED)]
+    size, count = FIRST_MB * MEGABYTE, FIRST_FILES
+    if complete:
+        noted = complete[-1].get("size") or {}
+        known = isinstance(noted.get("bytes"), int) and isinstance(noted.get("files"), int)
+        size, count = (noted["bytes"], noted["files"]) if known else _size(layout.releases / complete[-1]["id"])
     memory = _used_by(layout.site, proc) or FIRST_MEMORY_MB
     return Room(size // MEGABYTE + SPARE_MB, count + SPARE_FILES, memory)
+
+
+def note_size(place: Path) -> None:
+    """Have the release's manifest say what it takes, for whoever asks next whether another one fits."""
+    size, count = _size(place)
+    write_manifest(place, {**read_manifest(place), "size": {"bytes": size, "files": count}})
 
 
 def _size(directory: Path) -> tuple[int, int]:

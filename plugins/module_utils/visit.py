@@ -40,11 +40,18 @@ def trusting(ca_file: str) -> ssl.SSLContext:
 
 
 def visit(
-    url: str, *, address: str = "", ca_file: str = "", headers: Mapping[str, str] | None = None, timeout: float = 10.0
+    url: str,
+    *,
+    address: str = "",
+    ca_file: str = "",
+    headers: Mapping[str, str] | None = None,
+    timeout: float = 10.0,
+    trust: ssl.SSLContext | None = None,
 ) -> Answer:
     """GET ``url``, over TCP to ``address`` when given, with the certificate verified for the URL's name.
 
-    ``headers`` are added to the request; a Host among them replaces the URL's.
+    ``trust`` is what :func:`trusting` made of ``ca_file``, where several requests share it. ``headers`` are added to the request; a Host
+    among them replaces the URL's.
 
     Raises VisitError on any failure below HTTP; an HTTP status of any value is an answer.
     """
@@ -57,7 +64,7 @@ def visit(
         connection = http.client.HTTPConnection(name, port, timeout=timeout)
         connection.sock = socket.create_connection((address or name, port), timeout=timeout)
         if parts.scheme == "https":
-            context = trusting(ca_file)
+            context = trust or trusting(ca_file)
             connection.sock = context.wrap_socket(connection.sock, server_hostname=name)
         connection.request(
             "GET", target or "/", headers={"User-Agent": "slipway", "Connection": "close", **(headers or {})}
@@ -80,12 +87,13 @@ def visit_until(
     header: tuple[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
     patience: float = 10.0,
+    trust: ssl.SSLContext | None = None,
 ) -> Answer:
     """Repeat :func:`visit` until it gives ``status`` and, if asked for, ``header``; raises VisitError after ``patience`` seconds."""
     deadline = time.monotonic() + patience
     while True:
         try:
-            answer = visit(url, address=address, ca_file=ca_file, headers=headers)
+            answer = visit(url, address=address, ca_file=ca_file, headers=headers, trust=trust)
             got = answer.headers.get(header[0].lower(), "") if header else ""
             if answer.status == status and (header is None or got == header[1]):
                 return answer

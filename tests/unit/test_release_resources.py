@@ -89,3 +89,14 @@ def test_what_the_site_takes_now_is_what_it_will_take_again(
         (proc / str(number) / "smaps_rollup").write_text("Rss: 900000 kB\nPss: 153600 kB\nPss_Dirty: 7 kB\n")
     (proc / "12").mkdir()
     assert room_needed(layout, proc).memory_mb == 300
+
+
+def test_what_a_release_is_known_to_take_is_not_counted_again(layout: Layout, proc: Path) -> None:
+    place = layout.releases / OLD
+    place.mkdir()
+    write_manifest(place, {"id": OLD, "state": RETIRED, "size": {"bytes": 300 * 1024 * 1024, "files": 5000}})
+    assert room_needed(layout, proc).disk_mb == 400
+    assert room_needed(layout, proc).files == 7000
+    # Whatever somebody's hand has made of it.
+    write_manifest(place, {"id": OLD, "state": RETIRED, "size": {"bytes": "much"}})
+    assert room_needed(layout, proc).disk_mb == 100
