@@ -83,7 +83,7 @@ class Candidate:
     @property
     def path(self) -> Path:
         """Where the candidate is asked."""
-        return self.layout.root / "run" / f"{self.layout.site}-candidate.sock"
+        return self.layout.root / "run/slipway" / f"{self.layout.site}@{self.release}.candidate"
 
     @property
     def trial(self) -> Path:
@@ -96,7 +96,7 @@ class Candidate:
         Returns what lets it serve. Raises ReleaseError with nothing of it left. The listening socket is there before the release is, so
         the probe starts beside it and waits at the socket for its answer.
         """
-        self._end()
+        self.end()
         door, gate = self._listen(self.path), self._listen(self.trial)
         beside = ThreadPoolExecutor(max_workers=2)
         starting = beside.submit(self.run, ["systemctl", "start", self.unit])
@@ -118,7 +118,7 @@ class Candidate:
         except BaseException:
             for end in (door, gate, *([control] if control else [])):
                 end.close()
-            self._end()
+            self.end()
             beside.shutdown()
             raise
 
@@ -133,7 +133,7 @@ class Candidate:
 
         return let_serve
 
-    def _end(self) -> None:
+    def end(self) -> None:
         """Nothing of it runs or lies about. While it may still be started again it is on trial."""
         self.run(["systemctl", "stop", self.unit])
         self.run(["systemctl", "reset-failed", self.unit])

@@ -172,9 +172,9 @@ class SiteRemoval:
                 if path.is_dir():
                     shutil.rmtree(path)
             # What lies in a directory of others: the sockets of a trial that was broken off, and the groups of processes of template units.
-            (self.root / f"run/{self.site}-candidate.sock").unlink(missing_ok=True)
-            for path in (self.root / "run/slipway").glob(f"{self.site}@*.trial"):
-                path.unlink(missing_ok=True)
+            for kind in ("trial", "candidate", "verdict", "word"):
+                for path in (self.root / "run/slipway").glob(f"{self.site}@*.{kind}"):
+                    path.unlink(missing_ok=True)
             self._systemctl("stop", slices_of(units))
             self._accounts(found)
             shutil.rmtree(self.layout.records, ignore_errors=True)

@@ -30,6 +30,7 @@ from ansible_collections.slipway.django.plugins.module_utils.release_records imp
     wanted_release,
     write_manifest,
 )
+from ansible_collections.slipway.django.plugins.module_utils.release_resources import note_size
 from ansible_collections.slipway.django.plugins.module_utils.release_static import prune_pool
 
 # Starts a release for a trial and asks it; returns what lets it serve, or raises ReleaseError with nothing of it left.
@@ -103,7 +104,7 @@ class Switch:
     def _active(self, release: str) -> bool:
         return self._run(["systemctl", "is-active", "--quiet", self.unit(release)])[0] == 0
 
-    def _started_before_its_configuration(self, release: str) -> bool:
+    def started_before_its_configuration(self, release: str) -> bool:
         """Whether a file that decides how the instance runs is newer than the instance."""
         _, output = self._run(
             ["systemctl", "show", "--property=ExecMainStartTimestampMonotonic", "--value", self.unit(release)]
@@ -124,7 +125,7 @@ class Switch:
         reasons = []
         if not self._active(release):
             reasons.append(f"{release} does not run")
-        elif self._started_before_its_configuration(release):
+        elif self.started_before_its_configuration(release):
             reasons.append("its units or Gunicorn's configuration changed")
         if wanted["state"] != LIVE:
             reasons.append(f"{release} is not marked live")
@@ -141,9 +142,12 @@ class Switch:
 
     # -- doing -----------------------------------------------------------------------------------------------------
 
-    def converge(self) -> tuple[bool, Situation]:
-        """Make the wanted release serve alone; raises ReleaseError with the previous one still serving."""
-        situation = self.look()
+    def converge(self, seen: Situation | None = None) -> tuple[bool, Situation]:
+        """Make the wanted release serve alone; raises ReleaseError with the previous one still serving.
+
+        ``seen`` is what :meth:`look` found a moment ago, where nobody can have changed it since.
+        """
+        situation = seen or self.look()
         if not situation.wanted:
             raise ReleaseError("No release is ready on this host. Run playbooks/deploy.yml, which builds one.")
         if not situation.reasons:
@@ -176,7 +180,8 @@ class Switch:
                 set_state(self.layout.releases / item["id"], RETIRED, **self._taken_back(place, item["id"]))
         if situation.fresh:
             set_state(place, LIVE)
-        self._prune(situation.wanted)
+        if not self.proving:
+            self._prune(situation.wanted)
         return True, situation
 
     def _taken_back(self, place: Path, release: str) -> dict[str, str]:
@@ -187,27 +192,28 @@ class Switch:
         return {"taken_back_at": now(), "taken_back_by": str(manifest.get("taken_by", ""))}
 
     def confirm(self, release: str) -> None:
-        """Note that the release was seen from outside: it is one to go back to."""
+        """Note that the release was seen from outside: it is one to go back to. What is left to do is done while the old one ends."""
         place = self.layout.releases / release
         write_manifest(place, {**read_manifest(place), "proven_at": now()})
+        begun = time.monotonic()
         self.drop_secrets()
-        waited = self.settle()
+        self._prune(release)
+        note_size(place)
+        self.settle()
+        waited = time.monotonic() - begun
         manifest = read_manifest(place)
         write_manifest(place, {**manifest, "timings": {**(manifest.get("timings") or {}), "drain": round(waited, 2)}})
 
-    def settle(self) -> float:
+    def settle(self) -> None:
         """Wait a moment for instances that drain: on connections that Nginx keeps to them they answer until they end.
 
-        Whoever looks at the site after a run should meet what the run brought. One with a long request may take its time. Returns the
-        seconds that it took.
+        Whoever looks at the site after a run should meet what the run brought. One with a long request may take its time.
         """
         begun = time.monotonic()
         while self._instances("deactivating") and time.monotonic() < begun + DRAINING:
             time.sleep(0.05)
-        waited = time.monotonic() - begun
         # Until then systemctl warns whoever looks at a unit that something has changed on disk. Nobody has to wait for it.
         self._run(["systemd-run", "--quiet", "--collect", "systemctl", "daemon-reload"])
-        return waited
 
     def drop_secrets(self) -> None:
         """Remove the secrets that no unit of the site is given any more.
@@ -274,7 +280,7 @@ class Switch:
         # A socket that gave up (an app that could not start) must listen again before anything can be handed over.
         self._run(["systemctl", "start", socket])
         verb = "restart" if self._active(situation.wanted) else "start"
-        if verb == "restart" and not self._started_before_its_configuration(situation.wanted):
+        if verb == "restart" and not self.started_before_its_configuration(situation.wanted):
             return
         status, output = self._run(["systemctl", verb, unit])
         if status == 0 and self._active(situation.wanted):

@@ -14,6 +14,7 @@ from ansible_collections.slipway.django.plugins.module_utils.release import Plan
 from ansible_collections.slipway.django.plugins.module_utils.release_lock import Busy, Holder
 from ansible_collections.slipway.django.plugins.module_utils.release_migrations import diff_of, foreseen, lines_of
 from ansible_collections.slipway.django.plugins.module_utils.release_records import (
+    READY,
     Layout,
     ReleaseError,
     read_manifest,
@@ -23,6 +24,7 @@ from ansible_collections.slipway.django.plugins.module_utils.release_reissue imp
 from ansible_collections.slipway.django.plugins.module_utils.release_request import Request
 from ansible_collections.slipway.django.plugins.module_utils.release_resources import shortage
 from ansible_collections.slipway.django.plugins.module_utils.release_shape import APP, Shape
+from ansible_collections.slipway.django.plugins.module_utils.trial import Trial
 
 DOCUMENTATION = """
 module: release
@@ -117,6 +119,25 @@ options:
         options say of sources and packages is left aside.
     type: bool
     default: false
+  trial:
+    description:
+      - Try the new release at once, in a process of its own that goes on after this module; M(slipway.django.switch) asks for the verdict.
+        Without it, or where it is not asked about within half a minute, the switch tries the release.
+    type: dict
+    suboptions:
+      domain:
+        description: Host name that it is asked with.
+        type: str
+        required: true
+      health_path:
+        description: Path that answers 200 when the application can serve.
+        type: str
+        required: true
+      requests:
+        description: More that it must answer, as for M(slipway.django.switch).
+        type: list
+        elements: dict
+        default: []
   secrets:
     description: Names of the secrets whose change makes a new release due; none means all that the host has of the site.
     type: list
@@ -250,6 +271,14 @@ def main() -> None:
             "reissue": {"type": "bool", "default": False},
             "secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "build": {"type": "bool", "default": False},
+            "trial": {
+                "type": "dict",
+                "options": {
+                    "domain": {"type": "str", "required": True},
+                    "health_path": {"type": "str", "required": True},
+                    "requests": {"type": "list", "elements": "dict", "default": []},
+                },
+            },
         },
         supports_check_mode=True,
     )
@@ -273,6 +302,8 @@ def main() -> None:
         module.fail_json(msg=str(error), busy=error.record)
     except ReleaseError as error:
         module.fail_json(msg=str(error))
+    if plan.due and module.params["trial"] and read_manifest(layout.releases / release)["state"] == READY:
+        Trial(layout, release, **module.params["trial"]).begin()
     facts = {"slipway_releases": {request.site: release}}
     manifest = read_manifest(layout.releases / release) if timings else {}
     migrations = manifest.get("migrations", [])

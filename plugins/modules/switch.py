@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.slipway.django.plugins.module_utils import release_audit
-from ansible_collections.slipway.django.plugins.module_utils.candidate import TIMES, Candidate, Question
 from ansible_collections.slipway.django.plugins.module_utils.programs import run_command
-from ansible_collections.slipway.django.plugins.module_utils.release_command import run_in_release
 from ansible_collections.slipway.django.plugins.module_utils.release_lock import (
     Busy,
     Holder,
@@ -24,10 +21,11 @@ from ansible_collections.slipway.django.plugins.module_utils.release_records imp
     Layout,
     ReleaseError,
     gate_of,
-    read_manifest,
 )
 from ansible_collections.slipway.django.plugins.module_utils.rollback import Choice, choose, go_back, judged, told
 from ansible_collections.slipway.django.plugins.module_utils.switch import Situation, Switch, summary
+from ansible_collections.slipway.django.plugins.module_utils.trial import Trial, run_hooks_of
+from ansible_collections.slipway.django.plugins.module_utils.word import await_word
 from ansible_collections.slipway.django.plugins.module_utils.workers import Workers
 
 DOCUMENTATION = """
@@ -127,6 +125,10 @@ fresh:
   description: Whether another release than before serves now.
   type: bool
   returned: success
+word:
+  description: Where a process waits to be told that the release was seen from outside.
+  type: str
+  returned: when this controller asks for the proof
 migrations:
   description: Of a roll-back, what M(slipway.django.rollback) returns.
   type: list
@@ -167,11 +169,13 @@ class Verbs:
         if situation.wanted and not situation.reasons:
             drop(self.layout, self.holder)
             return self._told(situation, choice, changed=False)
+        ours = bool(self.holder.run) and read_lock(self.layout).get("run") == self.holder.run
         with hold(self.layout, self.holder, dead=self.parameters["dead"]):
             try:
-                changed, situation = self.switch.converge()
+                # Where this run held the site already nobody else can have changed what was seen.
+                changed, situation = self.switch.converge(situation if ours else None)
                 self.workers.converge(situation.wanted)
-                self._hooks(situation.wanted, "after_switch", {})
+                self._hooks(situation.wanted, "after_switch")
             except ReleaseError as error:
                 self._let_workers_follow()
                 self._end(situation.wanted, "refused", gate_of(str(error)), str(error))
@@ -180,7 +184,12 @@ class Verbs:
                 self.switch.drop_secrets()
                 self._end(situation.wanted, "ok")
                 self.switch.settle()
-            return self._told(situation, choice, changed=changed)
+            told = self._told(situation, choice, changed=changed)
+        proof = self.parameters["proof"]
+        if changed and proof and not proof.get("later"):
+            # The word for the proof comes soon: it needs no second start of all this.
+            told["word"] = await_word(self.layout, situation.wanted, lambda: self.confirm(situation.wanted))
+        return told
 
     @staticmethod
     def _told(situation: Situation, choice: Choice | None, *, changed: bool) -> dict[str, Any]:
@@ -229,22 +238,19 @@ class Verbs:
         drop(self.layout, self.holder)
 
     def _judge(self, release: str) -> Callable[[], None]:
-        questions = [Question(self.parameters["health_path"], times=TIMES)]
-        questions += [Question.of(given) for given in self.parameters["requests"]]
-        candidate = Candidate(self.layout, release, self.parameters["domain"], questions, run_command)
-
-        def probe(socket: Path) -> None:
-            asked = {"SLIPWAY_CANDIDATE_SOCKET": str(socket), "SLIPWAY_CANDIDATE_HOST": candidate.domain}
-            self._hooks(release, "candidate", asked)
+        wanted = self.parameters
+        trial = Trial(self.layout, release, wanted["domain"], wanted["health_path"], wanted["requests"])
 
         # The workers start before the visitors come, and end again when they do not stay up.
-        return candidate.judge(probe, lambda: self.workers.start(release))
+        def beforehand() -> None:
+            self.workers.start(release)
 
-    def _hooks(self, release: str, stage: str, extra: Mapping[str, str]) -> None:
-        """Run the commands that the release itself brought: an older one has those of its own day."""
-        hooks = read_manifest(self.layout.releases / release).get("hooks") or {}
-        for command in hooks.get(stage) or []:
-            run_in_release(self.layout, release, command, {**extra, "SLIPWAY_STAGE": stage}, run_command)
+        if self.switch.started_before_its_configuration(release):
+            trial.call_off()
+        return trial.ask(beforehand) or trial.judge(beforehand)
+
+    def _hooks(self, release: str, stage: str) -> None:
+        run_hooks_of(self.layout, release, stage, {}, run_command)
 
 
 def main() -> None:

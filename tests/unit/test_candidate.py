@@ -2,110 +2,17 @@
 
 from __future__ import annotations
 
-import socket
-import socketserver
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from http.server import BaseHTTPRequestHandler
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.slipway.django.plugins.module_utils import candidate
-from ansible_collections.slipway.django.plugins.module_utils.candidate import Candidate, Question
-from ansible_collections.slipway.django.plugins.module_utils.release_records import Layout, ReleaseError
-
-NEW = "20261122T041500Z-bbbbbbbbbbbb"
-
-
-Answer = tuple[int, str, str] | None
-
-
-class Application(BaseHTTPRequestHandler):
-    """Answers as the bench says, with the number of the request."""
-
-    bench: Bench
-
-    def do_GET(self) -> None:
-        self.bench.asked.append({"path": self.path, **{key.lower(): value for key, value in self.headers.items()}})
-        found = self.bench.give(len(self.bench.asked))
-        if found is None:
-            self.close_connection = True
-            return
-        status, release, body = found
-        self.send_response(status)
-        if release:
-            self.send_header("X-Release", release)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body.encode())
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        """Say nothing."""
-
-    def address_string(self) -> str:
-        return "local"
-
-
-class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    """HTTP on a unix socket that it is handed."""
-
-    daemon_threads = True
-
-    def __init__(self, given: socket.socket, handler: type[BaseHTTPRequestHandler]) -> None:
-        super().__init__("", handler, bind_and_activate=False)
-        self.socket.close()
-        self.socket = given
-
-
-class Bench:
-    """A candidate whose unit is a thread of this process: what Gunicorn's configuration does of a release is done here."""
-
-    def __init__(self, root: Path) -> None:
-        self.layout = Layout("s", root)
-        self.commands: list[list[str]] = []
-        # What systemctl says of a unit that cannot start; it never comes to its trial.
-        self.broken: tuple[int, str] | None = None
-        self.questions = [Question("/readyz", times=3)]
-
-        self.asked: list[dict[str, str]] = []
-        self.give: Callable[[int], Answer] = lambda number: (200, NEW, "ready")
-        # What it was told, in the end.
-        self.word: bytes | None = None
-
-    def candidate(self) -> Candidate:
-        return Candidate(self.layout, NEW, "shop.example.com", self.questions, self.run)
-
-    def run(self, arguments: Sequence[str]) -> tuple[int, str]:
-        self.commands.append(list(arguments))
-        if arguments[0] == "journalctl":
-            return 0, "the journal's last line"
-        return (self.broken or self.stand_trial()) if arguments[1] == "start" else (0, "")
-
-    def stand_trial(self) -> tuple[int, str]:
-        with socket.socket(socket.AF_UNIX) as judge:
-            judge.connect(str(self.candidate().trial))
-            _, (descriptor,), _, _ = socket.recv_fds(judge, 1, 1)
-            handler = type("Handler", (Application,), {"bench": self})
-            with Server(socket.socket(fileno=descriptor), handler) as server:
-                threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-                self.word = judge.recv(2)
-                server.shutdown()
-        return (0, "") if self.word == b"go" else (1, "Job failed.")
-
-    def judge(self, probe: Callable[[Path], None] = lambda path: None) -> None:
-        self.candidate().judge(probe)()
-
-    def told(self) -> bytes | None:
-        """The word that it was given; nothing yet while it is on trial."""
-        return self.word
-
-    def ended(self) -> bool:
-        """Whether it was stopped after its start, was not let serve, and left nothing."""
-        verbs = [command[1] for command in self.commands if command[0] == "systemctl"]
-        left = [*self.layout.root.glob("run/*.sock"), *self.layout.root.glob("run/slipway/*")]
-        return "stop" in verbs[verbs.index("start") :] and self.word in (b"", None) and left == []
+from ansible_collections.slipway.django.plugins.module_utils.candidate import Question
+from ansible_collections.slipway.django.plugins.module_utils.release_records import ReleaseError
+from tests.unit.candidate_bench import NEW, Answer, Bench
 
 
 @pytest.fixture
@@ -130,13 +37,13 @@ def test_a_run_that_dies_before_it_lets_it_serve_ends_it(bench: Bench) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         bench.candidate().judge(lambda path: None, die)
-    assert bench.word == b""
+    assert bench.told() == b""
     assert bench.ended()
 
 
 def test_what_has_to_be_done_beforehand_is_done_once_it_has_passed_and_before_it_serves(bench: Bench) -> None:
     seen: list[object] = []
-    bench.candidate().judge(lambda path: None, lambda: seen.append((len(bench.asked), bench.word)))()
+    bench.candidate().judge(lambda path: None, lambda: seen.append((len(bench.asked), bench.told())))()
     assert seen == [(3, None)]
 
 
@@ -145,7 +52,7 @@ def test_what_is_left_of_a_trial_that_was_broken_off_is_in_nobodys_way(bench: Be
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     bench.judge()
-    assert bench.word == b"go"
+    assert bench.told() == b"go"
 
 
 def test_one_that_starts_without_having_asked_is_stopped(bench: Bench) -> None:

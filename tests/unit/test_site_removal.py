@@ -62,7 +62,9 @@ class Machine:
         )
         self.bring_set(f"postgresql-{site}", site, [f"etc/slipway/{site}/rules"])
         (self.root / f"var/lib/slipway.d/sites/{site}/site.json").write_text(json.dumps({"site": site, "domains": []}))
-        (self.root / f"run/{site}-candidate.sock").touch()
+        (self.root / "run/slipway").mkdir(parents=True, exist_ok=True)
+        for kind in ("trial", "candidate", "verdict", "1.word"):
+            (self.root / f"run/slipway/{site}@20261122T031500Z-aaaaaaaaaaaa.{kind}").touch()
         stamps = self.root / "var/lib/systemd/timers"
         stamps.mkdir(parents=True, exist_ok=True)
         (stamps / f"stamp-{site}-clean.timer").touch()

@@ -512,6 +512,26 @@ def test_the_newest_releases_stay_and_the_others_go(host: Host) -> None:
     assert sorted(host.states()) == names[-5:]
 
 
+def test_old_releases_go_only_when_the_new_one_was_seen_from_outside(host: Host) -> None:
+    names = many(host, 5)
+    host.release(NEW)
+    switch = host.switch(proving=True)
+    switch.converge()
+    assert sorted(host.states()) == [*names, NEW]
+    switch.confirm(NEW)
+    assert sorted(host.states()) == [*names[-4:], NEW]
+
+
+def test_a_release_that_was_seen_knows_its_size(serving: Host) -> None:
+    (serving.layout.releases / NEW / "static/a.css").write_text("x" * 5000)
+    switch = serving.switch(proving=True)
+    switch.converge()
+    switch.confirm(NEW)
+    size = release_records.read_manifest(serving.layout.releases / NEW)["size"]
+    assert size["files"] == 2
+    assert size["bytes"] > 5000
+
+
 @pytest.mark.parametrize("looks", [3, 1000], ids=["it ends", "it takes its time"])
 def test_a_run_ends_when_the_old_instance_has_or_after_a_moment(
     host: Host, monkeypatch: pytest.MonkeyPatch, looks: int

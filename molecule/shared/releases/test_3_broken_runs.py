@@ -55,6 +55,28 @@ def test_a_controller_killed_at_any_boundary_leaves_a_site_that_answers_and_the_
         assert window.summary.failed == 0, f"{task}: {window.summary}"
 
 
+def test_a_release_on_trial_whose_run_was_killed_ends_by_itself(
+    site: Site, light: Load, boundaries: list[str], new_source: Callable[[], Path]
+) -> None:
+    """Its trial begins with the end of the build, and goes on without the run for half a minute."""
+    before, known = site.get().release, set(site.releases())
+    last = str(boundaries.index("slipway.django.release") + 1)
+    with light.window() as window:
+        killed = site.deploy(
+            new_source(),
+            environment={"ANSIBLE_CALLBACKS_ENABLED": "slipway_boundary", "SLIPWAY_BOUNDARY_KILL": last},
+        )
+        (tried,) = set(site.releases()) - known
+        assert killed.returncode == -9, killed.output[-4000:]
+        assert f"@{tried}.verdict" in site.run("ls /run/slipway")
+        unit = f"{site.name}@{tried}.service"
+        site.wait_until(lambda: f"@{tried}." not in site.run("ls /run/slipway"), "nothing of its trial is left", 120)
+        assert site.run(f"systemctl show -P ActiveState {unit}").strip() in ("failed", "inactive")
+    assert window.summary.failed == 0, str(window.summary)
+    assert set(window.summary.releases) == {before}
+    assert_healed(site, site.deploy(new_source()), before)
+
+
 def test_a_controller_killed_while_it_builds_is_no_obstacle(
     site: Site, light: Load, new_source: Callable[[], Path]
 ) -> None:
@@ -169,6 +191,10 @@ def test_a_release_whose_judge_is_killed_ends_and_never_serves(
     with light.window() as window:
         run = site.start_deploy(new_source(), "-e", '{"site_hooks": {"candidate": ["sleep 60"]}}')
         site.wait_until(lambda: ".trial" in site.run("ss -xH state established"), "a release is on trial")
+        # Before that the switch would try the release once more.
+        site.wait_until(
+            lambda: site.run("cat /proc/net/unix").count(".verdict") == 2, "the switch asks for the verdict"
+        )
         (tried,) = set(site.releases()) - known
         judge = site.run("ss -xlpH | grep -F .trial | grep -o 'pid=[0-9]*'").strip().removeprefix("pid=")
         site.run(f"kill -KILL {judge}")
@@ -177,7 +203,9 @@ def test_a_release_whose_judge_is_killed_ends_and_never_serves(
             lambda: site.run(f"systemctl show -P ActiveState {unit}").strip() == "failed", "it has ended", 30
         )
         assert site.run(f"systemctl show -P ExecMainStatus {unit}").strip() == "75"
-        assert run.wait().returncode != 0
+        refused = run.wait()
+    assert refused.returncode != 0
+    assert "gate 'candidate': the process that tried it has died" in refused.said, refused.output[-4000:]
     assert window.summary.failed == 0, str(window.summary)
     assert set(window.summary.releases) == {before}
     assert site.get().release == before
