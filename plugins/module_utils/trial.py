@@ -21,8 +21,8 @@ from ansible_collections.slipway.django.plugins.module_utils.release_command imp
 from ansible_collections.slipway.django.plugins.module_utils.release_records import Layout, ReleaseError, read_manifest
 from ansible_collections.slipway.django.plugins.module_utils.word import leave_behind, listen
 
-# Seconds that a verdict is kept, and that the longest trial takes: its start, its questions, and commands of the site.
-KEPT, LONGEST = 30.0, 600.0
+# Seconds that a verdict is kept, and that nobody waits longer for one: a start, questions, and the commands of the site.
+KEPT, LONGEST = 30.0, 3600.0
 LET_SERVE, DONE = b"go", b"done"
 
 
@@ -129,6 +129,8 @@ class Trial:
             let_serve = self.judge()
         except ReleaseError as error:
             problem = str(error)
+        except Exception as error:
+            problem = f"Release {self.release} was refused at the gate 'candidate': {type(error).__name__}: {error}"
         asker = None
         listener.settimeout(self.kept)
         with suppress(OSError):

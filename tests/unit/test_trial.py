@@ -89,6 +89,14 @@ def test_one_that_does_not_pass_is_refused_with_the_reason_and_ends(bench: Bench
     assert until(bench.ended)
 
 
+def test_what_keeps_a_trial_from_beginning_is_told(bench: Bench) -> None:
+    # Where the candidate's socket should be there is something that cannot be removed.
+    (bench.candidate().path / "kept").mkdir(parents=True)
+    trial(bench).begin()
+    with pytest.raises(ReleaseError, match=r"gate 'candidate': (IsADirectoryError|PermissionError|OSError)"):
+        trial(bench).ask()
+
+
 def test_a_trial_that_nobody_asks_about_ends_by_itself(bench: Bench) -> None:
     trial(bench, kept=0.2).begin()
     assert until(bench.ended)
