@@ -53,6 +53,29 @@ HASHER_FACTS = (
     "gunicorn_threads",
     "gunicorn_memory_max",
 )
+# What follows from the inventory alone, holds no secret, and would be worked out again by nearly every later task.
+SETTLED = (
+    "site_name",
+    "site_state",
+    "site_generated",
+    "site_address",
+    "site_tiers",
+    "site_servers",
+    "site_clients",
+    "site_upstreams",
+    "site_fleet",
+    "site_fronts",
+    "site_edges",
+    "site_key_names",
+    "site_token_settings",
+    "site_hasher_settings",
+    "site_addresses",
+    "site_background",
+    "site_jobs",
+    "site_hooks",
+    "site_health_path",
+    "site_static_url",
+)
 ROOT = Path(__file__).resolve().parents[2]
 # Playbooks that release at once: nothing comes between this look and what they do about the keys.
 RELEASES = ("deploy",)
@@ -89,12 +112,12 @@ class ActionModule(ActionBase):
         )
         variables = task_vars or {}
         result["changed"] = False
+        limits = Limits(arguments["clock_tolerance"], arguments["disk_mb"], arguments["memory_mb"])
         if arguments["phase"] == "host":
             inventory = self._inventory(
                 variables,
                 {name: Option("site", name, {}) for name in (*SOURCE_FACTS, *SITE_FACTS, *HASHER_FACTS, "site_stage")},
             )
-            limits = Limits(arguments["clock_tolerance"], arguments["disk_mb"], arguments["memory_mb"])
             return refused(result, inventory, host_problems(inventory, arguments["host"], time.time(), limits))
         keys_of = self._keys_of(variables) if verb() in RELEASES else ""
         looking = self._begin_to_look(keys_of, variables) if arguments["look"] else None
@@ -110,6 +133,11 @@ class ActionModule(ActionBase):
             if found is None or asks(found):
                 found = self._look(keys_of, variables)
             result.update(seen(found))
+            result["refusal"] = ""
+            if not result["problem"]:
+                host = found["ansible_facts"]["slipway_host"]
+                result["refusal"] = message_of(inventory, host_problems(inventory, host, time.time(), limits))
+            result["settled"] = {name: inventory.values[name] for name in SETTLED if name in inventory.values}
             self._prepare(variables)
         return result
 
@@ -168,7 +196,7 @@ class ActionModule(ActionBase):
     def _inventory(self, variables: dict[str, Any], options: Mapping[str, Option]) -> Inventory:
         """Everything the checks read, for the host of this task."""
         host = str(variables["inventory_hostname"])
-        values = {name: self._resolve(variables[name]) for name in options if name in variables}
+        values = self._values(variables, options)
         return Inventory(
             host=host,
             values=values,
@@ -181,6 +209,18 @@ class ActionModule(ActionBase):
             neighbours=tuple(self._neighbours(variables, host)),
             run=holder()["run"],
         )
+
+    def _values(self, variables: dict[str, Any], options: Iterable[str]) -> dict[str, Any]:
+        """What these variables are. What is worked out once is not worked out again for each that is made of it."""
+        known = dict(variables)
+        self._templar = self._templar.copy_with_new_env(available_variables=known)
+        values: dict[str, Any] = {}
+        given = [name for name in options if name in variables]
+        for name in dict.fromkeys([*(name for name in SETTLED if name in given), *given]):
+            values[name] = self._resolve(variables[name])
+            if not unresolved(values[name]):
+                known[name] = values[name]
+        return {name: values[name] for name in given}
 
     def _neighbours(self, variables: dict[str, Any], host: str) -> Iterator[Neighbour]:
         """The other sites of this host's machine, as this inventory tells them; what cannot be evaluated is their own problem."""
@@ -280,12 +320,27 @@ class ActionModule(ActionBase):
         return [re.sub(r"\.(yml|yaml|json)$", "", entry.name) for entry in beside.iterdir()] if beside.is_dir() else []
 
 
+def unresolved(value: Any) -> bool:
+    """Whether there is anything in it that could not be evaluated."""
+    if isinstance(value, dict):
+        return any(unresolved(item) for item in value.values())
+    if isinstance(value, list):
+        return any(unresolved(item) for item in value)
+    return isinstance(value, Unresolved)
+
+
 def refused(result: dict[str, Any], inventory: Inventory, problems: Iterable[Problem]) -> dict[str, Any]:
     """The result, failed with one message when there are problems."""
-    found = list(problems)
-    if found:
-        result.update(failed=True, msg=report(inventory.host, found))
+    message = message_of(inventory, problems)
+    if message:
+        result.update(failed=True, msg=message)
     return result
+
+
+def message_of(inventory: Inventory, problems: Iterable[Problem]) -> str:
+    """One message about all problems, or nothing."""
+    found = list(problems)
+    return report(inventory.host, found) if found else ""
 
 
 def asks(found: Mapping[str, Any]) -> bool:

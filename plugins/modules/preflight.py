@@ -23,7 +23,7 @@ options:
     type: dict
   look:
     description:
-      - Whether the host is looked at while its inventory is judged, for what comes next. For the phase V(inventory).
+      - Whether the host is looked at while its inventory is judged, and judged, too. For the phase V(inventory).
       - Where the playbook only releases, the look is at the site's keys, too. The result is hidden then, like one of a task with
         C(no_log), unless it is a refusal.
     type: bool
@@ -64,6 +64,14 @@ defaulted:
 problem:
   description: Why the host could not be looked at; empty when it could.
   type: str
+  returned: with O(look), when nothing is refused
+refusal:
+  description: Why the host cannot carry the site, as one message; empty when it can. Fail with it once all hosts have been looked at.
+  type: str
+  returned: with O(look), when nothing is refused
+settled:
+  description: Facts of the site that follow from the inventory alone and hold no secret, by name, with their values.
+  type: dict
   returned: with O(look), when nothing is refused
 ansible_facts:
   description: What M(slipway.django.host_info) returns.

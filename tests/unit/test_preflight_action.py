@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible import constants
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.connection.ssh import Connection as Ssh
 
 from ansible_collections.slipway.django.plugins.action import preflight
+from ansible_collections.slipway.django.plugins.plugin_utils.role_specs import declared
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTS = {"slipway_host": {"release": "trixie"}, "slipway_sets": {}}
@@ -93,6 +95,68 @@ def test_what_is_found_is_hidden_when_there_are_keys_in_it() -> None:
     found = preflight.seen({"ansible_facts": FACTS, "keys_found": {"disk": {"JWT_KEYS": "secret"}}})
     assert found["keys_found"] == {"disk": {"JWT_KEYS": "secret"}}
     assert found["_ansible_no_log"] is True
+
+
+class Counting:
+    """A templar that adds up what is asked of it: a value names others as $NAME."""
+
+    def __init__(self, known: dict[str, Any]) -> None:
+        self.known = known
+        self.asked: list[str] = []
+
+    def copy_with_new_env(self, available_variables: dict[str, Any]) -> Counting:
+        """Look names up there."""
+        self.known = available_variables
+        return self
+
+    def template(self, value: Any) -> Any:
+        """The value with the names in it looked up, and those in what they stand for."""
+        self.asked.append(value)
+        words = [str(self.template(self.known[word[1:]])) if word[:1] == "$" else word for word in value.split("/")]
+        if "undefined" in words:
+            raise AnsibleError("'lost' is undefined")
+        return "/".join(words)
+
+
+def test_what_is_worked_out_once_is_not_worked_out_again() -> None:
+    made = action(Line(), lambda told: {})
+    raw = {"site_domain": "$site_generated/x", "site_generated": "$site_state/secrets", "site_state": "$place/state"}
+    counting = Counting(raw | {"place": "/srv"})
+    vars(made)["_templar"] = counting
+    found = made._values(counting.known, raw)
+    assert found == {
+        "site_state": "/srv/state",
+        "site_generated": "/srv/state/secrets",
+        "site_domain": "/srv/state/secrets/x",
+    }
+    # What nearly everything else is made of comes first.
+    assert counting.asked.count("$place/state") == 1
+    assert counting.asked.count("$site_state/secrets") == 1
+    assert list(found) == list(raw)
+
+
+def test_what_cannot_be_evaluated_is_told_wherever_it_is_used() -> None:
+    made = action(Line(), lambda told: {})
+    raw = {"site_state": "$lost", "site_domain": "$site_state/x"}
+    vars(made)["_templar"] = Counting(raw | {"lost": "undefined"})
+    found = made._values(raw | {"lost": "undefined"}, raw)
+    assert [type(found[name]).__name__ for name in raw] == ["Unresolved", "Unresolved"]
+    assert preflight.unresolved({"a": [1, {"b": found["site_state"]}]})
+    assert not preflight.unresolved({"a": [1, {"b": "site_state"}]})
+
+
+def test_what_is_settled_is_no_secret_and_follows_from_the_inventory_alone() -> None:
+    (kept,) = (
+        task["ansible.builtin.set_fact"]
+        for task in yaml.safe_load((ROOT / "roles/site/tasks/look.yml").read_text())
+        if task["name"] == "look | Keep what follows from the inventory"
+    )
+    assert kept == {name: f"{{{{ site_look.settled.{name} }}}}" for name in preflight.SETTLED}
+    specs = declared(ROOT / "roles")
+    assert [name for name in preflight.SETTLED if specs[name].spec.get("no_log")] == []
+    topology = yaml.safe_load((ROOT / "inventory/group_vars/all/topology.yml").read_text())
+    fickle = ("ansible_facts", "ansible_play_hosts", "site_look")
+    assert [name for name in preflight.SETTLED if any(word in str(topology.get(name)) for word in fickle)] == []
 
 
 def packed(monkeypatch: pytest.MonkeyPatch, playbook: str, host: str) -> list[str]:
