@@ -358,13 +358,7 @@ def tasks_are_explicit(tree: Tree) -> list[str]:
     """Fully qualified, with a mode where a file is written, with no way to hide a failure."""
     problems = []
     lists = [(task, role.name) for role in tree.roles for task in role.tasks]
-    lists += [
-        (task, "")
-        for path, plays in tree.playbooks.items()
-        for play in plays
-        for part in ("pre_tasks", "tasks", "post_tasks", "handlers")
-        for task in tasks_in(play.get(part), tree.where(path))
-    ]
+    lists += [(task, "") for task in tree.playbook_tasks]
     read_by_playbooks = names_in([*tree.playbooks.values()])
     for task, _role in lists:
         label = f"{task.where}: '{task.name or task.body}'"
@@ -615,6 +609,24 @@ def lists_keep_their_order(tree: Tree) -> list[str]:
     ]
 
 
+def secrets_are_set_in_silence(tree: Tree) -> list[str]:
+    """Ansible shows the facts that a task sets to whoever asks for more words (-v), and CI keeps what it shows."""
+    secret = {name for role in tree.roles for name, option in role.options.items() if hides(option)}
+    told = [
+        (task, name)
+        for tasks in [*(role.tasks for role in tree.roles), tree.playbook_tasks]
+        for task in tasks
+        for name in task.arguments
+        if task.module.endswith("set_fact") and name in secret and task.body.get("no_log") is not True
+    ]
+    return [f"{task.where}: '{task.name}' sets {name}, which is a secret; give it no_log: true." for task, name in told]
+
+
+def hides(option: Mapping[str, Any]) -> bool:
+    """Whether an option, or one that is nested in it, is a secret."""
+    return bool(option.get("no_log")) or any(hides(nested) for nested in (option.get("options") or {}).values())
+
+
 RULES: tuple[Rule, ...] = (
     a_role_is_complete,
     a_role_depends_on_no_role,
@@ -640,4 +652,5 @@ RULES: tuple[Rule, ...] = (
     site_yml_only_imports,
     plays_set_no_variables,
     lists_keep_their_order,
+    secrets_are_set_in_silence,
 )

@@ -62,7 +62,7 @@ argument_specs:
     short_description: Serves
     options:
       web_domain: {type: str, required: true, description: The name it serves.}
-      web_secret: {type: str, required: true, description: A secret.}
+      web_secret: {type: str, required: true, no_log: true, description: A secret.}
       web_port: {type: int, default: 443, description: The port it listens on.}
       web_gzip_enabled: {type: bool, default: true, description: Whether it compresses.}
       web_sites:
@@ -291,6 +291,20 @@ BREAKS = [
         "{{ site_domain }}",
         "{{ groups.web | difference(groups.db) }}",
         "difference",
+    ),
+    Break(
+        rules.secrets_are_set_in_silence,
+        "playbooks/all.yml",
+        "",
+        "    - name: Change it\n      ansible.builtin.set_fact:\n        web_secret: x\n",
+        "sets web_secret, which is a secret",
+    ),
+    Break(
+        rules.secrets_are_set_in_silence,
+        "roles/web/tasks/configure.yml",
+        "",
+        "- name: configure | Change it\n  ansible.builtin.set_fact:\n    web_secret: x\n",
+        "sets web_secret, which is a secret",
     ),
     Break(rules.wires_are_short, FACTS, "example.test", "'{{ site_turn }}'\nsite_turn: '{{ site_domain }}'", "circle"),
     Break(

@@ -221,3 +221,14 @@ class Tree:
         files = [self.root / "site.yml", *sorted((self.root / "playbooks").rglob("*.yml"))]
         documents = {path: load(path) for path in files if "vars" not in path.parts}
         return {path: document for path, document in documents.items() if isinstance(document, list)}
+
+    @functools.cached_property
+    def playbook_tasks(self) -> list[Task]:
+        """The tasks that stand in playbooks, in their plays or as files of tasks."""
+        found: list[Task] = []
+        for path, document in self.playbooks.items():
+            for play in document:
+                play = play if {"hosts", "ansible.builtin.import_playbook"} & play.keys() else {"tasks": [play]}
+                for part in ("pre_tasks", "tasks", "post_tasks", "handlers"):
+                    found += tasks_in(play.get(part), self.where(path))
+        return found
