@@ -123,10 +123,10 @@ def playbook(
         **(mitogen_environment() if mitogen else {}),
     }
     disconnect()
-    load, started = os.getloadavg()[0], time.monotonic()
+    load, began, started = os.getloadavg()[0], time.time(), time.monotonic()
     output = bounded(command, log=BUILD / "logs" / f"{log}.log", environment=environment)
     seconds = time.monotonic() - started
-    return Measurement(seconds, load, task_seconds(output)), changes(output)
+    return Measurement(seconds, load, task_seconds(output), began), changes(output)
 
 
 def mitogen_environment() -> dict[str, str]:

@@ -20,11 +20,15 @@ RECAP = re.compile(
 
 @dataclass(frozen=True)
 class Measurement:
-    """One run: its seconds on the wall, the machine's load average (one minute) when it began, and its tasks' seconds."""
+    """One run: its seconds on the wall, the machine's load average (one minute) when it began, its tasks' seconds, and when it began.
+
+    ``began`` is in seconds since 1970, for what is told by the time of day.
+    """
 
     seconds: float
     load: float
     tasks: Mapping[str, float] = field(default_factory=dict)
+    began: float = 0.0
 
 
 @dataclass
