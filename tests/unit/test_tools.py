@@ -266,7 +266,6 @@ def test_two_lanes_run_side_by_side_and_tell_only_how_far_they_are(
         ],
     }
     monkeypatch.setattr(runner, "LOGS", root / "build/test/of-a-test")
-    monkeypatch.setattr(runner, "STAGES", ((("left",), ("right",)),))
     monkeypatch.setattr(runner, "STEPS", {name: ("A step", commands) for name, commands in steps.items()})
     monkeypatch.setattr(sys, "argv", ["tools/test"])
     assert runner.main() == 1

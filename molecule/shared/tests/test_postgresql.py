@@ -179,7 +179,7 @@ try:
 except ImportError:
     import psycopg2 as driver
 try:
-    driver.connect(sys.argv[1], connect_timeout=5).close()
+    driver.connect(sys.argv[1], connect_timeout=2).close()
     print(json.dumps("connected"))
 except driver.OperationalError as error:
     print(json.dumps(str(error)))

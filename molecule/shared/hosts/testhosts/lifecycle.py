@@ -6,7 +6,7 @@ import functools
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -188,7 +188,7 @@ def start(
             return False
         say(f"{host.name}: cannot be started again, so it is made anew")
     image_name = image_of(host.suite)
-    remove(engine, host, container)
+    remove(engine, [host], {} if container is None else {host.name: container})
     say(f"{host.name}: starting ({host.suite})")
     engine.podman(*create_command(host, image_name), timeout=120)
     return True
@@ -251,23 +251,28 @@ def restart(engine: Engine, host: Host) -> None:
     say(f"{host.name}: is up at {host.address}")
 
 
-def remove(engine: Engine, host: Host, container: Container | None) -> None:
-    """Remove a host's container, in whatever state it is, and the connections to it."""
-    access.close_connections(host)
-    if container is not None and container.is_dead:
-        engine.declare_ended(container.identity)
+def remove(engine: Engine, hosts: Sequence[Host], found: Mapping[str, Container]) -> None:
+    """Remove the containers of hosts, in whatever state they are, and the connections to them."""
+    for host in hosts:
+        access.close_connections(host)
+        container = found.get(host.name)
+        if container is not None and container.is_dead:
+            engine.declare_ended(container.identity)
     # A container that podman knows by name only (it was killed while making one) goes as well.
-    engine.podman("rm", "--force", "--ignore", "--time=0", "--volumes", host.container, timeout=60)
+    names = [host.container for host in hosts]
+    engine.podman("rm", "--force", "--ignore", "--time=0", "--volumes", *names, timeout=60 + 10 * len(names))
 
 
 def down(engine: Engine, hosts: list[Host]) -> None:
     """Remove `hosts`; with the last one go the network, the firewall's rules and the namespace."""
     engine.prepare()
     found = containers(engine)
+    there = [host for host in hosts if host.name in found]
+    if there:
+        remove(engine, there, found)
+    for host in there:
+        say(f"{host.name}: removed")
     for host in hosts:
-        if host.name in found:
-            remove(engine, host, found[host.name])
-            say(f"{host.name}: removed")
         access.remember(host, [])
         access.name_on_this_machine(host, present=False)
     if not set(found) - {host.name for host in hosts}:
