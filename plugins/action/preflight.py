@@ -15,6 +15,7 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleE
 from ansible.inventory.helpers import sort_groups
 from ansible.plugins.action import ActionBase
 from ansible.plugins.connection.ssh import Connection as Ssh
+from ansible.vars.hostvars import HostVars
 
 from ansible_collections.slipway.django.plugins.module_utils.preview_names import OWN_SUFFIXES
 from ansible_collections.slipway.django.plugins.plugin_utils.beside import Beside, leave_behind
@@ -88,6 +89,19 @@ NEEDED = {
 QUESTIONS = ("Permission denied", "Host key verification failed")
 
 
+class Remembering(HostVars):
+    """The hosts' variables, each host's collected once: Ansible collects them anew each time that it is asked."""
+
+    def __init__(self, everybody: HostVars) -> None:
+        vars(self).update(vars(everybody))
+        self._known: dict[str, Any] = {}
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._known:
+            self._known[key] = super().__getitem__(key)
+        return self._known[key]
+
+
 class ActionModule(ActionBase):
     """See the module's DOCUMENTATION."""
 
@@ -110,7 +124,7 @@ class ActionModule(ActionBase):
             },
             required_if=[("phase", "host", ["host"])],
         )
-        variables = task_vars or {}
+        variables = {**task_vars, "hostvars": Remembering(task_vars["hostvars"])} if task_vars else {}
         result["changed"] = False
         limits = Limits(arguments["clock_tolerance"], arguments["disk_mb"], arguments["memory_mb"])
         if arguments["phase"] == "host":
@@ -225,14 +239,10 @@ class ActionModule(ActionBase):
     def _neighbours(self, variables: dict[str, Any], host: str) -> Iterator[Neighbour]:
         """The other sites of this host's machine, as this inventory tells them; what cannot be evaluated is their own problem."""
         everybody = variables["hostvars"]
-        # Ansible collects a host's variables anew each time that it is asked for them.
-        known: dict[str, Any] = {}
 
         def told(other: str, fact: str, default: Any) -> Any:
-            if other not in known:
-                known[other] = everybody[other]
             try:
-                value = plain(known[other].get(fact, default))
+                value = plain(everybody[other].get(fact, default))
             except AnsibleError:
                 return default
             return value if isinstance(value, type(default)) else default
