@@ -54,6 +54,8 @@ HOSTS: Mapping[str, Host] = {
         Host("app1", 32, "trixie"),
         Host("db1", 33, "bookworm"),
         Host("app2", 34, "bookworm"),
+        # Somebody else, who trusts the tokens of that site
+        Host("partner", 68, "bookworm"),
         # molecule/releases: drills with releases, good and broken ones
         Host("rel13", 55, "trixie"),
         # bench/: a fresh one for each measurement
@@ -64,15 +66,8 @@ HOSTS: Mapping[str, Host] = {
         Host("acme13", 60, "trixie"),
         Host("acme12", 61, "bookworm"),
         Host("pebble", 62, "bookworm"),
-        # molecule/guard: firewall, sshd, bans and upgrades that go wrong on purpose
-        Host("guard13", 65, "trixie"),
         # grades/: runs testssl.sh of Debian 13 where this machine has none
         Host("grader", 70, "trixie"),
-        # molecule/tokens: two app hosts and what they share, and somebody else who trusts their tokens
-        Host("keys-a", 66, "trixie"),
-        Host("keys-b", 67, "bookworm"),
-        Host("keys-web", 71, "trixie"),
-        Host("partner", 68, "bookworm"),
         # molecule/sites: several sites and a preview on one host
         Host("sites13", 54, "trixie"),
     )
