@@ -1,6 +1,6 @@
 """Bad input, each shown red by a real ansible-playbook that never reaches a host.
 
-Cases that a single host can show are hosts of one run; cases of the whole inventory have a run of their own.
+Cases that a single host can show share a run with others; cases of the whole inventory have a run of their own.
 """
 
 from __future__ import annotations
@@ -311,13 +311,13 @@ GOOD: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]:
-    """Every case of one host, judged in one run."""
+    """Every case of one host, judged a few in a run."""
     site = Site(tmp_path_factory.mktemp("sandbox"))
     cases = {case: dict(facts) for case, (facts, *_) in SANDBOX.items()} | GOOD
     for facts in cases.values():
         if "given_facts" in facts:
             facts["given_facts"] = {"epoch": "{{ now(utc=true).timestamp() }}", **facts["given_facts"]}
-    return site.judge(site.hosts("sandbox", cases))
+    return site.judge_cases("sandbox", cases)
 
 
 @pytest.mark.parametrize("case", SANDBOX)

@@ -72,8 +72,7 @@ PAIRS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]:
-    site = Site(tmp_path_factory.mktemp("several"))
-    return site.judge(site.hosts("sandbox", PAIRS))
+    return Site(tmp_path_factory.mktemp("several")).judge_cases("sandbox", PAIRS)
 
 
 @pytest.mark.parametrize("case", ["good-a", "good-b", "apart-a", "apart-b", "met-itself", "agree-a", "agree-b"])

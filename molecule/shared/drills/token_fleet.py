@@ -27,7 +27,7 @@ from token_visitors import PAGE, Reply, ask, part
 PLAYBOOK = "playbooks/rotate_jwt_keys.yml"
 # A run may be two roll-outs and the wait between them.
 LONGEST = 900.0
-# What both trust: see inventory/group_vars/tokens.
+# What both trust: see inventory/group_vars/tiers.
 AUDIENCE = "https://tokens.slipway.test"
 OTHER_AUDIENCE = "https://elsewhere.example.org"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -174,11 +175,13 @@ def test_a_host_that_reboots_in_the_middle_comes_back_with_the_old_release(
 ) -> None:
     before = site.get().release
     known = set(site.releases())
-    # Long enough for a reboot to come in the middle of it.
-    run = site.start_deploy(new_source(), "-e", '{"site_hooks": {"after_build": ["sleep 30"]}}')
+    # Until then, so that the reboot comes in the middle of it; a run that carries on does not wait again.
+    waits = "timeout 60 sh -c 'until test -e /etc/drill-rebooted; do sleep 0.2; done'"
+    run = site.start_deploy(new_source(), "-e", json.dumps({"site_hooks": {"after_build": [waits]}}))
     site.wait_until(lambda: bool(set(site.releases()) - known), "a release is being built")
     (interrupted,) = set(site.releases()) - known
     site.reboot()
+    site.run("touch /etc/drill-rebooted")
     answer, _ = site.answers_within(30)
     assert answer.release == before
     # Ansible connects anew by itself. A host that is back by then gets the release from the run that it interrupted, else from the next.

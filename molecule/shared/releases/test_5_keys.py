@@ -1,4 +1,4 @@
-"""The keys of tokens change on a host that is alone, as they do on several (the situation "tokens"), and nobody is refused."""
+"""The keys of tokens change on a host that is alone, as they do on several (the situation "tiers"), and nobody is refused."""
 
 from __future__ import annotations
 

@@ -114,8 +114,11 @@ def test_a_broken_template_never_goes_live_and_its_line_is_named(play, healthy, 
     assert changes(play("site.yml", "--tags", "nginx")) == []
 
 
-def test_a_run_that_is_killed_half_way_is_healed_by_the_next(play, pytestconfig, healthy):
-    changed = ["-e", '{"site_headers": {"X-Promise": "killed"}, "base_journal_size": "501M"}']
+def test_a_run_that_is_killed_half_way_is_healed_by_the_next(play, pytestconfig, inventory, healthy):
+    # What stands alone is alike on each host; tiers need each other.
+    alone = [name for name, facts in inventory.items() if {"web", "app", "db", "cache"} <= set(facts["groups"])]
+    where = ["--limit", alone[0]] if alone else []
+    changed = ["-e", '{"site_headers": {"X-Promise": "killed"}, "base_journal_size": "501M"}', *where]
     command = [ANSIBLE, "-i", pytestconfig.getoption("--ansible-inventory"), ROOT / "site.yml", *changed]
     for seconds in (4, 6):
         run = subprocess.Popen(
@@ -130,9 +133,9 @@ def test_a_run_that_is_killed_half_way_is_healed_by_the_next(play, pytestconfig,
         for task in tasks:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(task), signal.SIGKILL)
-    changes(play("site.yml"))
+    changes(play("site.yml", *where))
     assert healthy()
-    assert changes(play("site.yml")) == []
+    assert changes(play("site.yml", *where)) == []
 
 
 def test_wrong_input_is_refused_before_a_host_is_touched(play):

@@ -10,7 +10,7 @@ from token_fleet import LONGEST, Partner, TokenFleet, signed_again
 from token_visitors import Visitors, kid_of, part, sign_in
 
 DAY = 86400
-# The longest life of a token here, with the leeway: see inventory/group_vars/tokens.
+# The longest life of a token here, with the leeway: see inventory/group_vars/tiers.
 OUTLIVES = 47
 
 
