@@ -132,7 +132,7 @@ def test_a_key_that_is_missing_from_the_published_ones_is_told(session: Page) ->
 
 
 def test_another_key_that_signs_is_a_line_in_the_logbook_and_nothing_else(session: Page) -> None:
-    """What a rotation looks like from here. That no session is lost in a real one is shown by molecule/shared/tokens."""
+    """What a rotation looks like from here. That no session is lost in a real one is shown by the situation "tiers"."""
     pair = session.evaluate(TAKE_PAIR, stored(session)["refresh"])
     for name, token in pair.items():
         other = json.dumps({**header_of(token), "kid": "the-next-key"}).encode()
