@@ -1,7 +1,7 @@
 """Keys change under somebody who is signed in with a browser, and who notices nothing.
 
 The client of this repository, before an application that is replaced three times: the next key is introduced, signs,
-and the old one is gone. That a real rotation of a deployed site goes these three steps is shown by the situation "tiers".
+and the old one is gone. That a real rotation goes these three steps is shown by the situation "tiers" of Molecule.
 """
 
 import json
