@@ -270,6 +270,10 @@ class Build:
                     # Debian 12's Python knows no filter; the account that unpacks can write nowhere else either way.
                     archive.extraction_filter = getattr(tarfile, "data_filter", None)
                     for member in archive:
+                        if not (self.directory / member.name).resolve().is_relative_to(self.directory.resolve()):
+                            raise ReleaseError(
+                                f"The archive of the source holds {member.name}, which would lie outside of the release."
+                            )
                         archive.extract(member, self.directory)
 
             as_user(self.builder, extract)

@@ -31,6 +31,8 @@ from ansible_collections.slipway.django.plugins.module_utils.release_shape impor
     lock_at,
 )
 
+# What Debian's package python3-pip-whl holds.
+WHEELS = Path("/usr/share/python-wheels")
 NAME = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
@@ -68,13 +70,23 @@ def _install_uv(home: Path, requirements: str, wheelhouse: Path | None, run: Run
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as pinned:
         pinned.write(requirements)
         pinned.flush()
-        run(["/usr/bin/python3", "-m", "venv", str(home)], "root", {})
-        pip = [str(home / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        run(["/usr/bin/python3", "-m", "venv", "--without-pip", str(home)], "root", {})
+        pip = [str(home / "bin/python"), f"{_pip()}/pip", "install", "--quiet", "--disable-pip-version-check"]
         try:
             run([*pip, "--require-hashes", "--requirement", pinned.name], "root", environment)
         except ReleaseError:
             shutil.rmtree(home, ignore_errors=True)
             raise
+
+
+def _pip() -> Path:
+    """Debian's own pip, which python3-venv brings as a wheel; it runs as it is, and need not be installed for one use."""
+    found = sorted(WHEELS.glob("pip-*.whl"))
+    if not found:
+        raise ReleaseError(
+            f"There is no pip in {WHEELS}, where the package python3-pip-whl has it: apt install --reinstall python3-pip-whl"
+        )
+    return found[-1]
 
 
 def unpack_wheelhouse(stream: IO[bytes], target: Path) -> None:

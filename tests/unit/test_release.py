@@ -21,6 +21,7 @@ import pytest
 from ansible_collections.slipway.django.plugins.module_utils import (
     release,
     release_build,
+    release_install,
     release_records,
     release_request,
     release_static,
@@ -189,6 +190,10 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     seconds = iter(range(60))
     monkeypatch.setattr(pwd, "getpwnam", lambda name: me)
     monkeypatch.setattr(os, "setgroups", lambda groups: None)
+    wheels = tmp_path / "usr/share/python-wheels"
+    wheels.mkdir(parents=True)
+    (wheels / "pip-25.1.1-py3-none-any.whl").write_text("")
+    monkeypatch.setattr(release_install, "WHEELS", wheels)
     brotli = types.ModuleType("brotli")
     vars(brotli)["compress"] = lambda data, quality: zlib.compress(data)
     monkeypatch.setitem(sys.modules, "brotli", brotli)
@@ -565,6 +570,20 @@ def test_an_archive_that_climbs_out_of_its_directory_is_refused(host: Host) -> N
     with pytest.raises(ReleaseError):
         host.build()
     assert not list(host.root.rglob("evil"))
+
+
+def test_the_pip_that_debian_brings_installs_uv_and_is_not_installed_itself(host: Host) -> None:
+    host.build()
+    venv, pip = (call.arguments for call in host.calls[:2])
+    assert venv[:4] == ["/usr/bin/python3", "-m", "venv", "--without-pip"]
+    assert pip[1].endswith("usr/share/python-wheels/pip-25.1.1-py3-none-any.whl/pip")
+    assert "--require-hashes" in pip
+
+
+def test_a_host_that_lost_its_pip_is_told_how_to_get_it_back(host: Host) -> None:
+    (host.root / "usr/share/python-wheels/pip-25.1.1-py3-none-any.whl").unlink()
+    with pytest.raises(ReleaseError, match="apt install --reinstall python3-pip-whl"):
+        host.build()
 
 
 def test_a_broken_archive_is_a_plain_message(host: Host) -> None:
