@@ -150,7 +150,8 @@ def watched_contexts(browser: Browser, site_url: str, witness: Witness) -> Itera
     contexts: list[BrowserContext] = []
 
     def open_context(**options: Any) -> BrowserContext:
-        context = browser.new_context(base_url=site_url, **options)
+        # A clock that moves is drawn sixty times a second, which tells these tests nothing and takes a good part of a processor.
+        context = browser.new_context(**{"base_url": site_url, "reduced_motion": "reduce", **options})
         witness.watch(context)
         contexts.append(context)
         return context
