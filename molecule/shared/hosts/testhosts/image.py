@@ -58,12 +58,14 @@ WantedBy=multi-user.target
 """
 
 # Run by mmdebstrap with the new root as $1. A container has no kernel modules to load and no consoles. The name
-# resolution and the apt proxy that mmdebstrap put there are this machine's, not the host's.
+# resolution and the apt proxy that mmdebstrap put there are this machine's, not the host's. A host that is thrown away need not survive
+# a power cut in the midst of an installation, which dpkg waits for the disk for.
 CUSTOMIZE = f"""\
 set -eu
 rm -f "$1"/etc/ssh/ssh_host_* "$1"/etc/resolv.conf "$1"/etc/hostname "$1"/etc/apt/apt.conf.d/99mmdebstrap
 cat > "$1/etc/systemd/system/ssh-host-keys.service" <<'UNIT'
 {HOST_KEYS_UNIT}UNIT
+echo force-unsafe-io > "$1/etc/dpkg/dpkg.cfg.d/test-host"
 chroot "$1" systemctl enable ssh-host-keys.service
 chroot "$1" systemctl mask systemd-modules-load.service console-getty.service getty.target
 """
