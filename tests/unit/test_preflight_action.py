@@ -11,7 +11,11 @@ import pytest
 import yaml
 from ansible import constants
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.connection.ssh import Connection as Ssh
+from ansible.vars.hostvars import HostVars
+from ansible.vars.manager import VariableManager
 
 from ansible_collections.slipway.django.plugins.action import preflight
 from ansible_collections.slipway.django.plugins.plugin_utils.role_specs import declared
@@ -61,6 +65,24 @@ def test_the_host_is_looked_at_beside_the_checks_and_nobody_is_asked_for_a_passw
     assert looking.result() == {"ansible_facts": FACTS, "told": "-o Compression=yes -o BatchMode=yes"}
     # What follows in this process may ask.
     assert line.options["ssh_extra_args"] == "-o Compression=yes"
+
+
+def test_what_is_known_of_a_host_is_collected_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    loader = DataLoader()
+    hosts = InventoryManager(loader, sources=[str(ROOT / "inventory/ci.yml")])
+    manager = VariableManager(loader, hosts)
+    everybody = HostVars(hosts, manager, loader)
+    collect, collected = manager.get_vars, list[str]()
+
+    def counted(**asked: Any) -> Any:
+        collected.append(str(asked["host"]))
+        return collect(**asked)
+
+    monkeypatch.setattr(manager, "get_vars", counted)
+    known = preflight.Remembering(everybody)
+    told = [known[name]["ansible_host"] for name in ("deb12", "deb13", "deb12")]
+    assert told == ["10.203.77.21", "10.203.77.22", "10.203.77.21"]
+    assert collected == ["deb12", "deb13"]
 
 
 def test_another_way_to_a_host_is_left_until_the_inventory_is_judged() -> None:
