@@ -8,7 +8,7 @@ import pytest
 from guard_host import Guarded, Stranger, until
 
 WRONG = '{"username": "demo", "password": "wrong"}'
-# inventory/group_vars/guard: after five failures, for 20 seconds.
+# inventory/host_vars/guard13.yml: after five failures, for 20 seconds.
 ATTEMPTS, DURATION = 5, 20
 BANNED = "nft list set inet f2b-table addr-set-slipway-web"
 

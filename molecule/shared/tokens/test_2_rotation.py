@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def test_algorithm_and_secret_key_change_together_under_load(
     fleet: TokenFleet, visitors: Visitors, first: str, first_key: dict[str, str]
 ) -> None:
     secret = Path(str(fleet.facts["secrets"])) / "secret_key"
-    secret.write_text(("n3wK9fPq2mZ7xW1vTb5" * 4)[:64] + "\n")
+    secret.write_text(secrets.token_hex(32) + "\n")
     old_secret = fleet.on(fleet.apps[0], f"cat /etc/slipway/{fleet.name}/credentials/SECRET_KEY")
     began = time.time()
     run = fleet.rotate("-e", "jwt_algorithm=EdDSA")
