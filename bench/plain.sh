@@ -147,8 +147,8 @@ PYTHON
 
 tool() {
     [ ! -x "/opt/slipway/uv-$UV/bin/uv" ] || return 0
-    python3 -m venv "/opt/slipway/uv-$UV"
-    PIP_CERT=/etc/ssl/certs/ca-certificates.crt "/opt/slipway/uv-$UV/bin/python" -m pip install --quiet \
+    python3 -m venv --without-pip "/opt/slipway/uv-$UV"
+    PIP_CERT=/etc/ssl/certs/ca-certificates.crt "/opt/slipway/uv-$UV/bin/python" "$(echo /usr/share/python-wheels/pip-*.whl)/pip" install --quiet \
         --disable-pip-version-check --require-hashes --requirement uv.txt
 }
 

@@ -75,6 +75,8 @@ def fresh() -> None:
     """A new host, that nothing on this controller knows yet: with it goes what was generated for the last one."""
     forget()
     hosts_tool("up", "--fresh", HOST.name)
+    # As on a server: what is installed is on the disk before dpkg goes on.
+    on_host("rm /etc/dpkg/dpkg.cfg.d/test-host")
 
 
 def down() -> None:
