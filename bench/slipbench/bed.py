@@ -76,7 +76,7 @@ def fresh() -> None:
     forget()
     hosts_tool("up", "--fresh", HOST.name)
     # As on a server: what is installed is on the disk before dpkg goes on.
-    on_host("rm /etc/dpkg/dpkg.cfg.d/test-host")
+    on_host("rm -f /etc/dpkg/dpkg.cfg.d/test-host")
 
 
 def down() -> None:
