@@ -13,6 +13,7 @@ from django.db import connection
 from django.test import Client
 from playwright.sync_api import Browser, sync_playwright
 
+from health import probes
 from slipway_jwt import services, throttles
 from tests.environment import DIRECTORY, STATIC_ROOT
 
@@ -75,6 +76,12 @@ def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
     """SQLite in a file, not in memory: then several threads can use it, as the server's do."""
     if connection.vendor == "sqlite":
         connection.settings_dict["TEST"]["NAME"] = str(DIRECTORY / "tests.sqlite3")
+
+
+@pytest.fixture(autouse=True)
+def asked_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test found of the database is not told to the next."""
+    monkeypatch.setattr(probes, "FRESH", 0.0)
 
 
 @pytest.fixture(autouse=True)

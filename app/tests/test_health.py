@@ -237,6 +237,44 @@ class TestPatience:
         assert all(probe.start()()["thing"].ok for _ in range(50))
 
 
+class TestFreshness:
+    """A good answer is told again for a moment, a bad one never."""
+
+    @pytest.fixture
+    def answers(self, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+        """Filled by a test with what is found next; nothing more is asked than what is in it."""
+        monkeypatch.setattr(probes, "FRESH", 60.0)
+        return []
+
+    @pytest.fixture
+    def probe(self, answers: list[bool]) -> probes.Probe:
+        return probes.Probe("thing", ("thing",), lambda: {"thing": probes.Finding(answers.pop(0), "told")})
+
+    def test_a_good_answer_is_told_again(self, answers: list[bool], probe: probes.Probe) -> None:
+        answers += [True, False]
+        assert [probe.start()()["thing"].ok for _ in range(3)] == [True, True, True]
+        assert answers == [False], "the second was never asked for"
+
+    def test_a_bad_answer_is_asked_for_again(self, answers: list[bool], probe: probes.Probe) -> None:
+        answers += [False, False, True]
+        assert [probe.start()()["thing"].ok for _ in range(3)] == [False, False, True]
+
+    def test_an_old_answer_is_asked_for_again(
+        self, answers: list[bool], probe: probes.Probe, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        answers += [True, False]
+        assert probe.start()()["thing"].ok
+        now = time.monotonic
+        monkeypatch.setattr("health.probes.time.monotonic", lambda: now() + probes.FRESH)
+        assert not probe.start()()["thing"].ok
+
+    def test_who_reads_it_cannot_change_it(self, answers: list[bool], probe: probes.Probe) -> None:
+        answers += [True]
+        probe.start()().clear()
+        probe.start()().clear()
+        assert probe.start()()["thing"].ok
+
+
 def test_asking_leaves_no_connection_behind(api: Api, db: None) -> None:
     before = threading.active_count()
     for _ in range(5):
