@@ -48,7 +48,7 @@ class Probe:
         self._good: tuple[float, Findings] | None = None
 
     def start(self) -> Callable[[], Findings]:
-        """Begin asking. The returned function gives findings within PATIENCE seconds, which are FRESH seconds old at most."""
+        """Begin asking. The returned function gives findings within PATIENCE seconds, at most FRESH seconds old."""
         began = time.monotonic()
         if (good := self._good) and began - good[0] < FRESH:
             return good[1].copy

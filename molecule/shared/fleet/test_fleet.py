@@ -134,6 +134,17 @@ def test_one_command_brings_every_host_back_to_the_last_good_release(
     assert window.summary.failed == 0, str(window.summary)
 
 
+def test_the_edge_keeps_no_release_that_nobody_goes_back_to(fleet: Fleet) -> None:
+    builder, *_ = fleet.apps
+    there, here = (set(fleet.on(host, f"ls {fleet.home}/releases").split()) for host in (builder, fleet.facts["host"]))
+    # What the last release made superfluous where it was built goes with the next one.
+    assert len(here - there) <= 1
+    assert fleet.served()[builder] in here
+    assert [path.name for path in Path(str(fleet.facts["secrets"])).parents[1].glob(f"releases/{fleet.name}/*")] == [
+        "publication.tar.gz"
+    ]
+
+
 def test_a_killed_application_costs_at_most_what_it_was_answering(fleet: Fleet, load: Load) -> None:
     app = fleet.apps[-1]
     with load.window() as window:
