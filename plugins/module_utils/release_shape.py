@@ -283,6 +283,7 @@ _slipway.give_credentials()
 globals().update(_slipway.project({settings!r}))
 STATIC_ROOT = _slipway.place("STATIC_ROOT", globals())
 MEDIA_ROOT = _slipway.place("MEDIA_ROOT", globals())
+globals().update(_slipway.static_files(globals()))
 globals().update(_slipway.managed({list(managed)!r}, globals()))
 
 # What site_settings_extra says.

@@ -32,6 +32,15 @@ KEPT_OF_A_DATABASE = ("ATOMIC_REQUESTS", "AUTOCOMMIT", "DISABLE_SERVER_SIDE_CURS
 # What libpq takes in a URL's query and Django in an entry of its own (PostgreSQL's manual, "Connection URIs").
 QUERY_KEYS = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "NAME"}
 
+# What Slipway compresses itself, once per content (release_static.COMPRESSIBLE), and what WhiteNoise never does (its compress.py).
+COMPRESSED_LATER = (
+    "css", "csv", "eot", "html", "ico", "js", "json", "map", "md", "mjs", "otf", "svg", "ttf", "txt", "wasm", "webmanifest", "xml",
+)  # fmt: skip
+NEVER_COMPRESSED = (
+    "3gp", "3gpp", "asf", "avi", "br", "bz2", "flv", "gif", "gz", "jpeg", "jpg", "m4v", "mov", "mp4", "mpeg", "mpg", "png", "swf", "tbz",
+    "tgz", "webm", "webp", "wmv", "woff", "woff2", "xz", "zip",
+)  # fmt: skip
+
 Settings = Mapping[str, Any]
 
 
@@ -71,6 +80,13 @@ def project(name: str) -> dict[str, Any]:
 def place(name: str, settings: Settings) -> str | Path:
     """STATIC_ROOT or MEDIA_ROOT of this release: a path where the project's own is one, for it may go on with ``/``."""
     return Path(os.environ[name]) if isinstance(settings.get(name), Path) else os.environ[name]
+
+
+def static_files(settings: Settings) -> dict[str, Any]:
+    """WhiteNoise's storage would compress every static file anew each time that they are collected: Slipway does it afterwards."""
+    name = "WHITENOISE_SKIP_COMPRESS_EXTENSIONS"
+    theirs = settings.get(name)
+    return {name: (*(NEVER_COMPRESSED if theirs is None else theirs), *COMPRESSED_LATER)}
 
 
 def managed(names: Sequence[str], settings: Settings) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pytest
 
 from ansible_collections.slipway.django.plugins.module_utils import settings_overlay
 from ansible_collections.slipway.django.plugins.module_utils.release_shape import Shape, write_overlay
+from ansible_collections.slipway.django.plugins.module_utils.release_static import COMPRESSIBLE
 from ansible_collections.slipway.django.plugins.module_utils.settings_overlay import (
     MANAGED,
     SettingsError,
@@ -312,6 +313,18 @@ def test_a_project_keeps_its_settings_but_for_where_its_files_go(release: Releas
 def test_a_secret_is_in_the_environment_before_the_projects_settings_are_read(release: Release) -> None:
     (release.root / "credentials/SECRET_KEY").write_text("from a file")
     assert release.seen()["SECRET_KEY"] == "from a file"
+
+
+def test_whitenoise_leaves_to_slipway_what_slipway_compresses(release: Release) -> None:
+    name = "WHITENOISE_SKIP_COMPRESS_EXTENSIONS"
+    skipped = set(release.seen()[name])
+    assert {suffix.removeprefix(".") for suffix in COMPRESSIBLE} <= skipped
+    assert {"png", "gz", "br"} <= skipped, "what it skips by itself"
+    release.settings(f"{name} = ['data']\n")
+    theirs = set(release.seen()[name])
+    assert {"data", "css"} <= theirs
+    assert "png" not in theirs
+    assert release.seen(extra=f"{name} = []\n")[name] == []
 
 
 def test_what_is_managed_wins_and_what_is_extra_comes_last(release: Release) -> None:
