@@ -29,7 +29,6 @@ class ActionModule(ActionBase):
         try:
             if state == "published":
                 self._transfer_file(str(local), archive)
-                self._fixup_perms2((self._connection._shell.tmpdir, archive))
             result = self._module({**arguments, "archive": archive}, task_vars or {})
             if state == "packed" and not result.get("failed"):
                 self._fetch(archive, local)
