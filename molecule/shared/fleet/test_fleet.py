@@ -52,6 +52,18 @@ def test_a_canary_gets_a_release_first_and_no_visitor_notices(
     assert_executed_once(fleet, load)
 
 
+def test_the_edge_keeps_no_release_that_nobody_goes_back_to(fleet: Fleet) -> None:
+    """Each release before this one got that far."""
+    builder, *_ = fleet.apps
+    there, here = (set(fleet.on(host, f"ls {fleet.home}/releases").split()) for host in (builder, fleet.facts["host"]))
+    # What the last one made superfluous where it was built goes with the next one.
+    assert len(here - there) <= 1
+    assert fleet.served()[builder] in here
+    assert [path.name for path in Path(str(fleet.facts["secrets"])).parents[1].glob(f"releases/{fleet.name}/*")] == [
+        "publication.tar.gz"
+    ]
+
+
 def test_what_is_deployed_already_moves_no_host(fleet: Fleet) -> None:
     run = fleet.deploy_again()
     assert run.returncode == 0
@@ -132,17 +144,6 @@ def test_one_command_brings_every_host_back_to_the_last_good_release(
     assert fleet.served() == before
     assert fleet.out() == []
     assert window.summary.failed == 0, str(window.summary)
-
-
-def test_the_edge_keeps_no_release_that_nobody_goes_back_to(fleet: Fleet) -> None:
-    builder, *_ = fleet.apps
-    there, here = (set(fleet.on(host, f"ls {fleet.home}/releases").split()) for host in (builder, fleet.facts["host"]))
-    # What the last release made superfluous where it was built goes with the next one.
-    assert len(here - there) <= 1
-    assert fleet.served()[builder] in here
-    assert [path.name for path in Path(str(fleet.facts["secrets"])).parents[1].glob(f"releases/{fleet.name}/*")] == [
-        "publication.tar.gz"
-    ]
 
 
 def test_a_killed_application_costs_at_most_what_it_was_answering(fleet: Fleet, load: Load) -> None:
