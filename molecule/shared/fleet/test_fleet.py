@@ -53,7 +53,7 @@ def test_a_canary_gets_a_release_first_and_no_visitor_notices(
 
 
 def test_the_edge_keeps_no_release_that_nobody_goes_back_to(fleet: Fleet) -> None:
-    """Each release before this one got that far."""
+    """Every release of these drills was a good one until here."""
     builder, *_ = fleet.apps
     there, here = (set(fleet.on(host, f"ls {fleet.home}/releases").split()) for host in (builder, fleet.facts["host"]))
     # What the last one made superfluous where it was built goes with the next one.
