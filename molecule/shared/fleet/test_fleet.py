@@ -169,7 +169,7 @@ def test_a_host_that_vanishes_costs_repeatable_requests_a_moment_and_none_of_the
     try:
         with load.window() as window:
             fleet.containers("kill", app)
-            time.sleep(15)
+            time.sleep(10)
             refused = fleet.deploy_again()
         failed = [record for record in load.records() if record.failure and record.scheduled >= window.since]
         assert {record.kind for record in failed} <= {Kind.POST}, str(window.summary)

@@ -17,7 +17,7 @@ def test_rules_that_drop_the_controllers_ssh_are_taken_back(guarded: Guarded) ->
     """The connection at hand outlives the rules: only a new one shows that the controller is shut out."""
     before = rules(guarded)
     began = time.monotonic()
-    run = guarded.play(*BASE, site_ssh_from=["192.0.2.1"], base_guard_seconds=20)
+    run = guarded.play(*BASE, site_ssh_from=["192.0.2.1"], base_guard_seconds=10)
     took = time.monotonic() - began
     assert run.status != 0
     assert "has put the previous files back by itself" in run.output
@@ -31,7 +31,7 @@ def test_rules_that_drop_the_controllers_ssh_are_taken_back(guarded: Guarded) ->
 def test_an_sshd_that_the_controller_cannot_talk_to_is_taken_back(guarded: Guarded) -> None:
     """The daemon takes the setting, and today's OpenSSH refuses to speak it."""
     before = guarded.sh("sshd -T | sort")
-    run = guarded.play(*BASE, __base_ssh_kex=["diffie-hellman-group1-sha1"], base_guard_seconds=20)
+    run = guarded.play(*BASE, __base_ssh_kex=["diffie-hellman-group1-sha1"], base_guard_seconds=10)
     assert run.status != 0
     assert "has put the previous files back by itself" in run.output
     assert guarded.lets_in()
