@@ -245,25 +245,23 @@ def test_the_last_line_counts_what_passed_failed_and_was_not_tried(
     assert capsys.readouterr().out.strip().splitlines()[-1] == last
 
 
-def test_two_lanes_and_what_needs_no_host_run_side_by_side_and_tell_only_how_far_they_are(
+def test_two_lanes_run_side_by_side_and_tell_only_how_far_they_are(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     runner: Any = load(root, "test")
     meeting = tmp_path / "met"
-    # Each waits for the others: one after the other they would never end.
-    wait = (
-        f"touch {meeting}.$0; timeout 20 sh -c "
-        f"'until test -e {meeting}.left -a -e {meeting}.right -a -e {meeting}.lint; do sleep 0.05; done'"
-    )
+    # Each waits for the other: one after the other they would never end.
+    wait = f"touch {meeting}.$0; timeout 20 sh -c 'until test -e {meeting}.$1; do sleep 0.05; done' $0 $1"
     steps = {
-        "lint": [["sh", "-c", wait, "lint"]],
-        "left": [["sh", "-c", wait, "left"]],
+        "alone": [["sh", "-c", "echo alone"]],
+        "left": [["sh", "-c", wait, "left", "right"]],
         "right": [
             [
                 "sh",
                 "-c",
                 f"echo much; echo default ➜ converge; {wait}; echo FAILED x.py::test_y - the reason; exit 3",
                 "right",
+                "left",
             ]
         ],
     }

@@ -259,7 +259,8 @@ class Site:
         deadline = time.monotonic() + seconds
         while not so():
             assert time.monotonic() < deadline, f"It did not come true in {seconds:.0f} s that {what}."
-            time.sleep(0.1)
+            # Most look by way of SSH, which takes its share of the machine that is looked at.
+            time.sleep(0.25)
 
     def reboot(self) -> None:
         """Reboot the host and wait until it can be reached."""
