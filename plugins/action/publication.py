@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +36,9 @@ class ActionModule(ActionBase):
         return result
 
     def _fetch(self, archive: str, local: Path) -> None:
-        """Nothing but the last one is kept, and nobody meets half of it."""
+        """Nothing but the last one is kept, and nobody meets half of it. The half that a killed run left is written over."""
         local.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = local.with_name(f".{local.name}.{os.getpid()}")
+        unfinished = local.with_name(f".{local.name}")
         self._connection.fetch_file(archive, str(unfinished))
         unfinished.replace(local)
         for other in local.parent.glob("*.tar.gz"):

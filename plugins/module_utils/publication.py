@@ -105,11 +105,12 @@ def publish(layout: Layout, release: str, archive: Path) -> bool:
             _write(tar, member, unfinished)
     for name in about["linked"]:
         _link(layout.releases / about["base"] / name, _within(unfinished, name))
+    # First: once the release is there, no later run looks after them.
+    if (unfinished / "static").is_dir():
+        pool_static(unfinished / "static", layout.static_pool)
     if home.exists():
         shutil.rmtree(home)
     unfinished.rename(home)
-    if (home / "static").is_dir():
-        pool_static(home / "static", layout.static_pool)
     _drop(layout, {*about["kept"], release})
     return True
 
@@ -139,7 +140,7 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, home: Path) -> None:
     path = _within(home, member.name)
     with path.open("wb") as target:
         shutil.copyfileobj(stream, target)
-    # When it was changed is part of what Nginx tells, so every edge tells the same.
+    # Part of what Nginx tells: as it was where the file was built.
     os.utime(path, (member.mtime, member.mtime))
     path.chmod(0o644)
 

@@ -144,6 +144,21 @@ def test_what_a_killed_run_left_is_not_taken_for_a_release(
     assert files_of(edge, FIRST).keys() == {*FILES, "release.json"}
 
 
+def test_a_release_is_there_only_once_its_hashed_files_are_where_visitors_get_them(
+    edge: Layout, bring: Callable[[str, Mapping[str, str]], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ansible_collections.slipway.django.plugins.module_utils.publication.pool_static", killed)
+        with pytest.raises(KeyboardInterrupt):
+            bring(FIRST, FILES)
+    assert kept(edge) == []
+    bring(FIRST, FILES)
+    assert (edge.static_pool / Path(HASHED).name).exists()
+
+
 def test_releases_that_are_gone_where_they_were_built_go_and_the_live_one_stays(
     builder: Layout, edge: Layout, bring: Callable[[str, Mapping[str, str]], str]
 ) -> None:
