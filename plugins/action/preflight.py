@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import time
@@ -19,7 +18,7 @@ from ansible.vars.hostvars import HostVars
 
 from ansible_collections.slipway.django.plugins.module_utils.preview_names import OWN_SUFFIXES
 from ansible_collections.slipway.django.plugins.plugin_utils.beside import Beside, leave_behind
-from ansible_collections.slipway.django.plugins.plugin_utils.controller import holder, verb
+from ansible_collections.slipway.django.plugins.plugin_utils.controller import holder, process, verb
 from ansible_collections.slipway.django.plugins.plugin_utils.inventory_files import (
     COMMAND_LINE,
     Files,
@@ -190,7 +189,7 @@ class ActionModule(ActionBase):
             and isinstance(self._connection, Ssh)
             and variables["inventory_hostname"] == variables["ansible_play_hosts_all"][0]
         ):
-            run = os.getppid()
+            run = process()
 
             def pack() -> None:
                 for name in modules:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import hashlib
+import multiprocessing
 import os
 import platform
 import subprocess
@@ -12,18 +13,27 @@ from pathlib import Path
 from typing import Any
 
 from ansible import context
+from ansible.errors import AnsibleError
 
 
 def holder() -> dict[str, Any]:
     """This run, in the shape of module_utils/release_lock.Holder.
 
-    Ansible runs each task in a child of its own, so the run is its parent.
+    Raises AnsibleError when the run was killed: its workers go on by themselves, and must not begin anything any more.
     """
-    pid = os.getppid()
+    pid = process()
     machine = platform.node()
     started = _started(pid)
+    if not started:
+        raise AnsibleError(f"The run that this task belongs to (process {pid}) was killed; nothing was begun.")
     run = hashlib.sha256(f"{machine} {pid} {started}".encode()).hexdigest()[:16]
     return {"owner": f"{getpass.getuser()}@{machine}", "machine": machine, "pid": pid, "run": run, "verb": verb()}
+
+
+def process() -> int:
+    """Number of the process that a run is: the one that began this task's worker, though it may be gone by now."""
+    parent = multiprocessing.parent_process()
+    return (parent.pid if parent else None) or os.getppid()
 
 
 def verb() -> str:
@@ -50,7 +60,9 @@ def _started(pid: int) -> str:
     """When a process started, in a form that only that process has; nothing when there is none."""
     try:
         # The name before the last parenthesis may hold anything; the 22nd field of proc(5) is the start in ticks since boot.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        # One that has ended stays until its parent takes notice.
+        return "" if fields[0] in "ZX" else fields[19]
     except OSError:
         if Path("/proc/self").exists():
             return ""

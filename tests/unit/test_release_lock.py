@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import platform
+import signal
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 from ansible import context
+from ansible.errors import AnsibleError
 
 from ansible_collections.slipway.django.plugins.module_utils import release_audit, release_lock
 from ansible_collections.slipway.django.plugins.module_utils.release_lock import Busy, Holder, drop, hold, read_lock
@@ -131,6 +135,49 @@ def test_a_run_of_a_process_that_is_gone_is_dead() -> None:
 
 def test_a_process_that_got_the_number_of_a_dead_one_is_not_taken_for_it() -> None:
     assert controller.is_dead({**controller.holder(), "run": "of a process that had this number before"})
+
+
+def test_a_run_that_has_ended_is_dead_before_its_parent_takes_notice() -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    try:
+        assert controller.is_dead({"machine": platform.node(), "pid": child, "run": "x"})
+    finally:
+        os.waitpid(child, 0)
+
+
+def _worker(before: Connection, after: Connection) -> None:
+    """A worker of Ansible's: what it calls its run while that lives, and when it was killed."""
+    # As Ansible does, so that a signal for the group of the run does not reach it.
+    os.setsid()
+    before.send(controller.holder())
+    after.recv()
+    try:
+        before.send(controller.holder())
+    except AnsibleError as error:
+        before.send(str(error))
+
+
+def test_a_worker_whose_run_was_killed_begins_nothing_and_takes_no_other_process_for_its_run() -> None:
+    # Ansible's workers are forks too.
+    forking = multiprocessing.get_context("fork")
+    heard, told = forking.Pipe(duplex=False)
+    waiting, killed = forking.Pipe(duplex=False)
+    run = os.fork()
+    if run == 0:
+        forking.Process(target=_worker, args=(told, waiting)).start()
+        time.sleep(60)
+        os._exit(0)
+    while_it_lived = heard.recv()
+    assert while_it_lived["pid"] == run
+    assert not controller.is_dead(while_it_lived)
+    os.kill(run, signal.SIGKILL)
+    os.waitpid(run, 0)
+    killed.send(None)
+    assert heard.recv() == f"The run that this task belongs to (process {run}) was killed; nothing was begun."
+    assert controller.is_dead(while_it_lived)
 
 
 def test_nothing_is_known_of_processes_of_other_machines() -> None:

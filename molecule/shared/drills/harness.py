@@ -88,7 +88,7 @@ class Playing:
             )
 
     def kill(self) -> Run:
-        """End the controller and its children as a power cut would."""
+        """End the controller at once; what a worker of Ansible's is doing goes on to its end, since each has a session of its own."""
         os.killpg(self.process.pid, signal.SIGKILL)
         return self.wait()
 
