@@ -61,7 +61,8 @@ class Trial:
         if not (self.layout.root / f"etc/systemd/system/{self.layout.site}@.service").is_file():
             return
         listener = listen(self.path)
-        leave_behind(lambda: self._stay(listener))
+        askers: list[socket.socket] = []
+        leave_behind(lambda: self._stay(listener, askers))
         listener.close()
 
     def ask(self, beforehand: Callable[[], object] = nothing) -> Callable[[], None] | None:
@@ -122,8 +123,11 @@ class Trial:
             return None
         return asking
 
-    def _stay(self, listener: socket.socket) -> None:
-        """Try it, and keep the verdict until somebody asks; without leave to serve it ends."""
+    def _stay(self, listener: socket.socket, askers: list[socket.socket]) -> None:
+        """Try it, and keep the verdict until somebody asks; without leave to serve it ends.
+
+        Who asks is added to ``askers``, which live as long as this process: that their connection ends says that nothing of it runs.
+        """
         let_serve, problem = None, ""
         try:
             let_serve = self.judge()
@@ -131,13 +135,12 @@ class Trial:
             problem = str(error)
         except Exception as error:
             problem = f"Release {self.release} was refused at the gate 'candidate': {type(error).__name__}: {error}"
-        asker = None
         listener.settimeout(self.kept)
         with suppress(OSError):
-            asker = listener.accept()[0]
+            askers.append(listener.accept()[0])
         self.path.unlink(missing_ok=True)
         try:
-            if asker is not None:
+            for asker in askers:
                 asker.settimeout(LONGEST)
                 asker.sendall(json.dumps({"problem": problem}).encode() + b"\n")
                 if let_serve is not None and asker.recv(len(LET_SERVE)) == LET_SERVE:

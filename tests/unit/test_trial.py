@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,10 @@ def bench() -> Iterator[Bench]:
         (bench.layout.releases / NEW).mkdir(parents=True)
         release_records.write_manifest(bench.layout.releases / NEW, {"id": NEW, "state": READY})
         yield bench
-        # Whatever a test left on trial.
+        # Whatever a test left on trial, and the processes that tried it.
         trial(bench).call_off()
+        for child in keepers():
+            os.waitpid(child, 0)
 
 
 def trial(bench: Bench, kept: float = 30.0) -> Trial:
@@ -122,29 +125,16 @@ def test_before_the_site_was_laid_out_none_is_begun(bench: Bench) -> None:
     assert trial(bench).ask() is None
 
 
-def keeper() -> int:
-    """The child of this process that tries the release."""
-    (child,) = [
-        int(path.parent.name)
-        for path in Path("/proc").glob("[0-9]*/stat")
-        if _parent(path) == os.getpid() and _leads_a_session(path)
-    ]
-    return child
-
-
-def _fields(path: Path) -> list[str]:
-    try:
-        return path.read_text().rpartition(")")[2].split()
-    except OSError:
-        return ["", "0", "", "0"]
-
-
-def _parent(path: Path) -> int:
-    return int(_fields(path)[1]) if _fields(path)[0] not in ("", "Z") else 0
-
-
-def _leads_a_session(path: Path) -> bool:
-    return _fields(path)[3] == path.parent.name
+def keepers() -> list[int]:
+    """The children of this process that try a release, or have done so."""
+    # proc(5): state, parent, group and session come after the name. Some process may have gone meanwhile.
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            _, parent, _, session = path.read_text().rpartition(")")[2].split()[:4]
+            if int(parent) == os.getpid() and session == path.parent.name:
+                found.append(int(session))
+    return found
 
 
 def test_a_verdict_that_does_not_come_is_none(bench: Bench) -> None:
@@ -158,7 +148,7 @@ def test_a_verdict_that_does_not_come_is_none(bench: Bench) -> None:
     bench.give = hang
     trial(bench).begin()
     assert until(lambda: any(command[:2] == ["systemctl", "start"] for command in bench.commands))
-    dying = keeper()
+    (dying,) = keepers()
     threading.Timer(0.3, os.kill, [dying, signal.SIGKILL]).start()
     with pytest.raises(ReleaseError, match="gate 'candidate': the process that tried it has died"):
         trial(bench).ask()
