@@ -34,7 +34,7 @@ query() {
 }
 
 packages() {
-    # How PostgreSQL's package makes its cluster is decided before it is there.
+    # How PostgreSQL's package makes and starts its cluster is decided before it is there.
     tar -x -p -f early.tar -C /
     apt-get update -q=2
     xargs apt-get install -q=2 -y --no-install-recommends <packages
@@ -62,7 +62,10 @@ cache() {
 }
 
 database() {
-    systemctl restart "postgresql@$POSTGRESQL-main.service"
+    for kind in hba ident; do
+        cat "/etc/postgresql/$POSTGRESQL/main/slipway.d/$kind/"*.conf >"/etc/postgresql/$POSTGRESQL/main/pg_$kind.conf"
+    done
+    systemctl reload "postgresql@$POSTGRESQL-main.service"
     query --dbname=postgres <<SQL
 CREATE ROLE "$SITE" LOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS;
 CREATE DATABASE "$SITE" OWNER "$SITE" ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8' TEMPLATE template0;

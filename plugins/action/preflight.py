@@ -79,8 +79,18 @@ SETTLED = (
 ROOT = Path(__file__).resolve().parents[2]
 # Playbooks that release at once: nothing comes between this look and what they do about the keys.
 RELEASES = ("deploy",)
-# What the playbooks that are in a hurry will send to the hosts.
+# What the playbooks will send to the hosts, in the order in which they do.
+PROVISIONING = (
+    "slipway.django.config_set",
+    "slipway.django.postgresql_databases",
+    "slipway.django.certificate_check",
+    "slipway.django.certificate_request",
+    "slipway.django.certificate_install",
+)
+RELEASING = ("slipway.django.release", "slipway.django.workers", "slipway.django.switch")
 NEEDED = {
+    "site": (*PROVISIONING, "slipway.django.jwt_look", *RELEASING),
+    "provision": PROVISIONING,
     "deploy": ("slipway.django.release", "slipway.django.switch"),
     "rollback": ("slipway.django.switch",),
 }

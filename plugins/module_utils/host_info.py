@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 SITES = Path("/var/lib/slipway.d/sites")
+TOOLS = Path("/opt/slipway")
 RESOLVER = Path("/etc/resolv.conf")
 
 
@@ -108,5 +109,7 @@ def collect(disks: Iterable[str], paths: Iterable[str]) -> dict[str, Any]:
         "packages": installed_packages(listing),
         "nameservers": nameservers(RESOLVER.read_text() if RESOLVER.exists() else ""),
         "sites": known_sites(SITES),
+        # Each is there as a whole or not at all.
+        "tools": sorted(path.name for path in TOOLS.glob("[!.]*")),
         "paths": {path: os.path.lexists(path) for path in paths},
     }

@@ -24,7 +24,9 @@ from ansible_collections.slipway.django.plugins.module_utils.release_hooks impor
 from ansible_collections.slipway.django.plugins.module_utils.release_install import (
     Installer,
     pinned_uv,
+    program_environment,
     unpack_wheelhouse,
+    uv_home,
 )
 from ansible_collections.slipway.django.plugins.module_utils.release_migrations import Plan as MigrationPlan
 from ansible_collections.slipway.django.plugins.module_utils.release_migrations import (
@@ -293,7 +295,7 @@ class Build:
         (self.directory / "environment").write_text(quote_environment(self.environment()))
 
     def _uv(self) -> Path:
-        home = self.layout.root / f"opt/slipway/uv-{self.request.uv_version}"
+        home = uv_home(self.layout.root, self.request.uv_version)
         return pinned_uv(home, self.request.uv_requirements, self._wheelhouse(), self._program)
 
     def _wheelhouse(self) -> Path | None:
@@ -354,10 +356,12 @@ class Build:
     def _begin_to_check(self) -> None:
         """Check beside the collecting of static files, which is as much work; what changes the database waits for both.
 
-        Not for a first release, whose database is yet to be made, and not when a hook of the site has a say in what is checked.
+        Not when a hook of the site has a say in what is checked. Steps that wait may go on only where nobody has to judge what a later
+        release changes; a first one makes its database.
         """
-        if self.request.migrate and not self.request.shape.hooks.get("after_build") and self._earlier() is not None:
-            self.checking = self._beside(self.request.site, [*self._looks(stop_for_any=True), WAIT, *self._changes()])
+        if self.request.migrate and not self.request.shape.hooks.get("after_build"):
+            looks = self._looks(stop_for_any=self._earlier() is not None)
+            self.checking = self._beside(self.request.site, [*looks, WAIT, *self._changes()])
 
     def _looks(self, *, stop_for_any: bool = False) -> list[dict[str, Any]]:
         """The steps that change nothing."""
@@ -538,13 +542,7 @@ class Build:
     ) -> Running:
         """Start it; ``keep`` is a file that it gets open."""
         owner = account_of(account)
-        base = {
-            "HOME": str(self.layout.cache),
-            "LANG": "C.UTF-8",
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
-            "PIP_CERT": "/etc/ssl/certs/ca-certificates.crt",
-        }
+        base = program_environment(self.layout.cache)
         # Files, so that nobody has to write and to read while it works. This one is in memory, and Running.end closes it.
         output = os.memfd_create("output")
         with tempfile.TemporaryFile() as given:

@@ -50,6 +50,22 @@ class Run(Protocol):
     ) -> None: ...
 
 
+def program_environment(home: Path) -> dict[str, str]:
+    """What each program of a build gets; ``home`` is where it may keep things."""
+    return {
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
+        "PIP_CERT": "/etc/ssl/certs/ca-certificates.crt",
+    }
+
+
+def uv_home(root: Path, version: str) -> Path:
+    """Where a version of uv has its venv."""
+    return root / f"opt/slipway/uv-{version}"
+
+
 def pinned_uv(home: Path, requirements: str, wheelhouse: Path | None, run: Run) -> Path:
     """Path of the pinned uv, installed once into a venv of its own from hashed requirements."""
     program = home / "bin/uv"
@@ -63,20 +79,24 @@ def pinned_uv(home: Path, requirements: str, wheelhouse: Path | None, run: Run) 
 
 
 def _install_uv(home: Path, requirements: str, wheelhouse: Path | None, run: Run) -> None:
-    shutil.rmtree(home, ignore_errors=True)
+    # Whole or not at all: half a program of a run that was killed would stay for good.
+    new = home.with_name(f".{home.name}.new")
+    for rest in (new, home):
+        shutil.rmtree(rest, ignore_errors=True)
     # A wheelhouse without uv belongs to a host that has been given it already, or may fetch this one thing.
     offline = wheelhouse is not None and any(wheelhouse.glob("uv-*.whl"))
     environment = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheelhouse)} if offline else {}
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as pinned:
         pinned.write(requirements)
         pinned.flush()
-        run(["/usr/bin/python3", "-m", "venv", "--without-pip", str(home)], "root", {})
-        pip = [str(home / "bin/python"), f"{_pip()}/pip", "install", "--quiet", "--disable-pip-version-check"]
+        run(["/usr/bin/python3", "-m", "venv", "--without-pip", str(new)], "root", {})
+        pip = [str(new / "bin/python"), f"{_pip()}/pip", "install", "--quiet", "--disable-pip-version-check"]
         try:
             run([*pip, "--require-hashes", "--requirement", pinned.name], "root", environment)
         except ReleaseError:
-            shutil.rmtree(home, ignore_errors=True)
+            shutil.rmtree(new, ignore_errors=True)
             raise
+    new.rename(home)
 
 
 def _pip() -> Path:

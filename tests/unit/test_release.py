@@ -247,15 +247,25 @@ def test_a_release_says_what_it_is_who_made_it_and_how_long_each_step_took(host:
 
 def test_the_sites_code_is_checked_and_migrated_as_the_account_that_will_run_it(host: Host) -> None:
     host.build()
-    assert host.steps() == ["collectstatic", "check", "plan", "migrate"]
+    assert host.steps() == ["check", "plan", "wait", "migrate", "collectstatic"]
     accounts = {call.account for call in host.calls if "check" in call.stdin and "collectstatic" not in call.stdin}
     assert accounts == {"shop"}
 
 
-def test_a_release_that_follows_another_is_checked_beside_the_collecting_of_its_files(host: Host) -> None:
+def test_a_release_is_checked_beside_the_collecting_of_its_files(host: Host) -> None:
     host.build()
+    assert host.steps() == ["check", "plan", "wait", "migrate", "collectstatic"]
     host.build(source_digest="source-2")
     assert host.steps() == ["check", "plan", "wait", "migrate", "collectstatic"]
+
+
+def test_only_what_a_later_release_changes_waits_for_somebody_to_judge_it(host: Host) -> None:
+    stops = []
+    for digest in ("source-1", "source-2"):
+        host.build(source_digest=digest)
+        (checked,) = (json.loads(call.stdin)["steps"] for call in host.calls if '"wait"' in call.stdin)
+        stops += [step["stop_for_any"] for step in checked if step["name"] == "plan"]
+    assert stops == [False, True]
 
 
 @pytest.mark.parametrize("other", [{"shape": Shape(hooks={"after_build": ["true"]})}, {"migrate": False}])
@@ -738,7 +748,7 @@ def test_the_first_users_password_is_in_the_environment_of_one_command_only(host
     host.build(superuser={"username": "demo", "password": "hunter2-password"})
     holders = [call for call in host.calls if "hunter2-password" in json.dumps(call.environment)]
     assert [[step["name"] for step in json.loads(call.stdin)["steps"]] for call in holders] == [
-        ["check", "plan", "migrate", "superuser"]
+        ["check", "plan", "wait", "migrate", "superuser"]
     ]
     assert not any("hunter2" in " ".join(call.arguments) + call.stdin for call in host.calls)
 

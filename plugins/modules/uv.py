@@ -1,0 +1,106 @@
+"""Ansible module that begins to fetch uv while other roles are at work."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.slipway.django.plugins.module_utils.programs import LONGEST
+from ansible_collections.slipway.django.plugins.module_utils.release_install import (
+    pinned_uv,
+    program_environment,
+    uv_home,
+)
+from ansible_collections.slipway.django.plugins.module_utils.release_records import ReleaseError
+from ansible_collections.slipway.django.plugins.module_utils.word import leave_behind
+
+DOCUMENTATION = """
+module: uv
+short_description: Begin to fetch the pinned uv
+description:
+  - Nobody waits for it. M(slipway.django.release) waits when it gets there first, and fetches uv itself when this came to nothing; so what
+    goes wrong is told there.
+options:
+  version:
+    description: The version, which is a part of its directory's name.
+    type: str
+    required: true
+  requirements:
+    description: Text of a requirements file with the hashes of its wheels.
+    type: str
+    required: true
+  environment:
+    description: Variables for pip, such as those of an index or a proxy.
+    type: dict
+    default: {}
+author: Slipway founders
+"""
+
+EXAMPLES = """
+- name: prepare | Begin to fetch uv
+  slipway.django.uv:
+    version: 0.13.9
+    requirements: "{{ lookup('ansible.builtin.file', 'uv.txt') }}"
+"""
+
+RETURN = """
+home:
+  description: Directory of its venv, where it is or will be.
+  type: str
+  returned: always
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Root:
+    """Runs a program as root, with this added to its environment."""
+
+    given: Mapping[str, str]
+
+    def __call__(
+        self,
+        arguments: Sequence[str],
+        account: str,
+        environment: Mapping[str, str],
+        *,
+        cwd: Path | None = None,
+        stdin: str = "",
+    ) -> None:
+        """Raises ReleaseError when it fails."""
+        done = subprocess.run(
+            arguments,
+            env={**program_environment(Path("/root")), **self.given, **environment},
+            cwd=cwd or "/",
+            input=stdin.encode(),
+            user=account,
+            check=False,
+            timeout=LONGEST,
+        )
+        if done.returncode != 0:
+            raise ReleaseError(f"{arguments[0]} ended with status {done.returncode}.")
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "version": {"type": "str", "required": True},
+            "requirements": {"type": "str", "required": True},
+            "environment": {"type": "dict", "default": {}, "no_log": True},
+        },
+        supports_check_mode=True,
+    )
+    home = uv_home(Path("/"), module.params["version"])
+    there = (home / "bin/uv").exists()
+    given = {str(name): str(value) for name, value in module.params["environment"].items()}
+    if not there and not module.check_mode:
+        leave_behind(lambda: pinned_uv(home, module.params["requirements"], None, Root(given)))
+    module.exit_json(changed=not there, home=str(home))
+
+
+if __name__ == "__main__":
+    main()
