@@ -80,6 +80,7 @@ def test_collect_answers_in_the_promised_shape(tmp_path: Path) -> None:
         "packages",
         "paths",
         "sites",
+        "tools",
     }
     assert facts["python"] == platform.python_version()
     assert abs(facts["epoch"] - time.time()) < 60
@@ -134,3 +135,11 @@ def test_sites_and_previews_are_known_with_their_age(tmp_path: Path) -> None:
         {"site": "shop-x", "name": "x", "of": "shop", "since": "1970-01-02T00:00:00Z"},
     ]
     assert host_info.known_sites(tmp_path / "nowhere") == []
+
+
+def test_tools_are_those_that_are_there_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("uv-1.2.3", ".uv-1.2.4.new"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".uv-1.2.4.lock").touch()
+    monkeypatch.setattr(host_info, "TOOLS", tmp_path)
+    assert host_info.collect([], [])["tools"] == ["uv-1.2.3"]

@@ -193,11 +193,21 @@ def packed(monkeypatch: pytest.MonkeyPatch, playbook: str, host: str) -> list[st
 
 
 def test_what_a_release_sends_is_packed_once_while_others_are_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    release = packed(monkeypatch, "deploy", "app1")
-    assert release == ["slipway.django.release", "slipway.django.switch"]
-    assert [(ROOT / "plugins/modules" / f"{name.rpartition('.')[2]}.py").is_file() for name in release] == [True, True]
+    assert packed(monkeypatch, "deploy", "app1") == ["slipway.django.release", "slipway.django.switch"]
     assert packed(monkeypatch, "deploy", "app2") == []
     assert packed(monkeypatch, "status", "app1") == []
+
+
+def test_what_the_whole_site_sends_is_packed_in_the_order_in_which_it_is_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = packed(monkeypatch, "site", "app1")
+    assert names[0] == "slipway.django.config_set"
+    assert names[-1] == "slipway.django.switch"
+    known = {f"slipway.django.{path.stem}" for path in (ROOT / "plugins/modules").glob("*.py")}
+    assert set(names) | set(packed(monkeypatch, "provision", "app1")) <= known
+    # What comes at once would only be packed twice, and what belongs to some sites alone in vain.
+    assert known - set(names) >= {"slipway.django.host_info", "slipway.django.upstream", "slipway.django.uv"}
 
 
 def test_what_a_run_has_tidied_up_does_not_come_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -61,8 +61,9 @@ def stops(host: Host) -> Host:
 
 
 def processes(host: Host) -> list[list[str]]:
-    """The steps of each process that ran the release's own Python, the build's aside."""
-    steps = [[step["name"] for step in json.loads(call.stdin)["steps"]] for call in host.calls if call.stdin]
+    """The steps of each process that ran the release's own Python, the build's and waiting for it aside."""
+    given = [json.loads(call.stdin)["steps"] for call in host.calls if call.stdin]
+    steps = [[step["name"] for step in some if step["name"] != "wait"] for some in given]
     return [names for names in steps if names != ["collectstatic"]]
 
 
