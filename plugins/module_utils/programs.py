@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 # Status and output of a program.
 Run = Callable[[Sequence[str]], tuple[int, str]]
 # Nothing of ours takes longer, except what is stuck.
 LONGEST = 900
+# Characters of a value that hides nothing: a number, a yes.
+LONGEST_WORD = 3
 
 
 def run_command(arguments: Sequence[str]) -> tuple[int, str]:
@@ -23,3 +25,8 @@ def run_command(arguments: Sequence[str]) -> tuple[int, str]:
         timeout=LONGEST,
     )
     return done.returncode, done.stdout.strip()
+
+
+def worth_hiding(values: Iterable[str]) -> set[str]:
+    """What of an argument that may hold secrets is masked in answers: a mere digit is none, and would be missing from every number."""
+    return {value for value in values if len(value) > LONGEST_WORD}

@@ -85,7 +85,9 @@ def _install_uv(home: Path, requirements: str, wheelhouse: Path | None, run: Run
         shutil.rmtree(rest, ignore_errors=True)
     # A wheelhouse without uv belongs to a host that has been given it already, or may fetch this one thing.
     offline = wheelhouse is not None and any(wheelhouse.glob("uv-*.whl"))
-    environment = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheelhouse)} if offline else {}
+    environment = {"PIP_NO_CACHE_DIR": "1"}
+    if offline:
+        environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheelhouse)}
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as pinned:
         pinned.write(requirements)
         pinned.flush()

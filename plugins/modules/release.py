@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.slipway.django.plugins.module_utils.programs import worth_hiding
 from ansible_collections.slipway.django.plugins.module_utils.release import Plan, build, look
 from ansible_collections.slipway.django.plugins.module_utils.release_lock import Busy, Holder
 from ansible_collections.slipway.django.plugins.module_utils.release_migrations import diff_of, foreseen, lines_of
@@ -282,6 +283,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    module.no_log_values = worth_hiding(module.no_log_values)
     names = {field.name for field in dataclasses.fields(Request)}
     parameters = {name: value for name, value in module.params.items() if name in names}
     for name in ("environment", "build_environment", "superuser"):

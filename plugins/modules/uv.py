@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.slipway.django.plugins.module_utils.programs import LONGEST
+from ansible_collections.slipway.django.plugins.module_utils.programs import LONGEST, worth_hiding
 from ansible_collections.slipway.django.plugins.module_utils.release_install import (
     pinned_uv,
     program_environment,
@@ -94,6 +94,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    module.no_log_values = worth_hiding(module.no_log_values)
     home = uv_home(Path("/"), module.params["version"])
     there = (home / "bin/uv").exists()
     given = {str(name): str(value) for name, value in module.params["environment"].items()}

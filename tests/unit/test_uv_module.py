@@ -24,6 +24,7 @@ class Module:
     def __init__(self, params: Mapping[str, Any], check_mode: bool) -> None:
         self.params = params
         self.check_mode = check_mode
+        self.no_log_values = {"0", "https://me:secret@example.com"}
         self.answer: dict[str, Any] = {}
 
     def exit_json(self, **answer: Any) -> None:
