@@ -42,6 +42,10 @@ class Series:
     def median(self) -> float:
         return statistics.median(run.seconds for run in self.runs)
 
+    def ratio(self, base: Series) -> float:
+        """The median of the rounds' own ratios: what slows the machine down in one round slows both ways down."""
+        return statistics.median(run.seconds / other.seconds for run, other in zip(self.runs, base.runs, strict=True))
+
     def costs(self, most: int = 10) -> list[tuple[str, float]]:
         """The tasks that cost most: name and median seconds over the runs, the dearest first."""
         names = dict.fromkeys(name for run in self.runs for name in run.tasks)
@@ -73,12 +77,12 @@ def changes(output: str) -> int:
 
 
 def table(series: Sequence[Series], against: str) -> list[str]:
-    """Lines of a table: the median, the spread, and the ratio of medians to the series called ``against``."""
+    """Lines of a table: the median, the spread, and the ratio to the series called ``against``."""
     base = next(item for item in series if item.name == against)
     rows: list[tuple[str, ...]] = [("", "median", "fastest", "slowest", "ratio")]
     for item in series:
         seconds = [run.seconds for run in item.runs]
-        ratio = f"{item.median / base.median:.2f}"
+        ratio = f"{item.ratio(base):.2f}"
         rows.append((item.name, *(f"{value:.1f} s" for value in (item.median, min(seconds), max(seconds))), ratio))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
@@ -106,7 +110,7 @@ def as_data(series: Sequence[Series], against: str) -> dict[str, Any]:
         "series": {
             item.name: {
                 "median": round(item.median, 2),
-                "ratio": round(item.median / base.median, 2),
+                "ratio": round(item.ratio(base), 2),
                 "seconds": [round(run.seconds, 2) for run in item.runs],
                 "load": [run.load for run in item.runs],
                 "tasks": {name: round(seconds, 2) for name, seconds in item.costs(most=200)},

@@ -97,7 +97,7 @@ def main() -> None:
     module.no_log_values = worth_hiding(module.no_log_values)
     home = uv_home(Path("/"), module.params["version"])
     there = (home / "bin/uv").exists()
-    given = {str(name): str(value) for name, value in module.params["environment"].items()}
+    given = {str(name): str(value) for name, value in module.params["environment"].items() if value is not None}
     if not there and not module.check_mode:
         leave_behind(lambda: pinned_uv(home, module.params["requirements"], None, Root(given)))
     module.exit_json(changed=not there, home=str(home))

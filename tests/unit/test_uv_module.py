@@ -40,7 +40,7 @@ def ask(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ask:
     """Run the module on a host whose root is ``tmp_path``; returns its answer and what was installed beside."""
 
     def run(check_mode: bool = False) -> tuple[dict[str, Any], list[str]]:
-        params = {"version": "1.2.3", "requirements": "uv==1.2.3", "environment": {"PIP_RETRIES": 0}}
+        params = {"version": "1.2.3", "requirements": "uv==1.2.3", "environment": {"PIP_RETRIES": 0, "PIP_PROXY": None}}
         module = Module(params, check_mode)
         begun: list[str] = []
         monkeypatch.setattr(uv, "AnsibleModule", lambda **_: module)
