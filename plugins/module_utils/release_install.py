@@ -10,7 +10,7 @@ import re
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
@@ -50,6 +50,10 @@ class Run(Protocol):
     ) -> None: ...
 
 
+# Runs a program as an account, with this in its environment; raises ReleaseError. A Run is one.
+Start = Callable[[Sequence[str], str, Mapping[str, str]], None]
+
+
 def program_environment(home: Path) -> dict[str, str]:
     """What each program of a build gets; ``home`` is where it may keep things."""
     return {
@@ -66,7 +70,7 @@ def uv_home(root: Path, version: str) -> Path:
     return root / f"opt/slipway/uv-{version}"
 
 
-def pinned_uv(home: Path, requirements: str, wheelhouse: Path | None, run: Run) -> Path:
+def pinned_uv(home: Path, requirements: str, wheelhouse: Path | None, run: Start) -> Path:
     """Path of the pinned uv, installed once into a venv of its own from hashed requirements."""
     program = home / "bin/uv"
     home.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +82,7 @@ def pinned_uv(home: Path, requirements: str, wheelhouse: Path | None, run: Run) 
     return program
 
 
-def _install_uv(home: Path, requirements: str, wheelhouse: Path | None, run: Run) -> None:
+def _install_uv(home: Path, requirements: str, wheelhouse: Path | None, run: Start) -> None:
     # Whole or not at all: half a program of a run that was killed would stay for good.
     new = home.with_name(f".{home.name}.new")
     for rest in (new, home):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.slipway.django.plugins.module_utils.programs import LONGEST, worth_hiding
 from ansible_collections.slipway.django.plugins.module_utils.release_install import (
+    Start,
     pinned_uv,
     program_environment,
     uv_home,
@@ -55,33 +55,16 @@ home:
 """
 
 
-@dataclasses.dataclass(frozen=True)
-class Root:
-    """Runs a program as root, with this added to its environment."""
+def starting(given: Mapping[str, str]) -> Start:
+    """What runs a program with this added to its environment; it raises ReleaseError when the program fails."""
 
-    given: Mapping[str, str]
-
-    def __call__(
-        self,
-        arguments: Sequence[str],
-        account: str,
-        environment: Mapping[str, str],
-        *,
-        cwd: Path | None = None,
-        stdin: str = "",
-    ) -> None:
-        """Raises ReleaseError when it fails."""
-        done = subprocess.run(
-            arguments,
-            env={**program_environment(Path("/root")), **self.given, **environment},
-            cwd=cwd or "/",
-            input=stdin.encode(),
-            user=account,
-            check=False,
-            timeout=LONGEST,
-        )
+    def start(arguments: Sequence[str], account: str, environment: Mapping[str, str]) -> None:
+        environment = {**program_environment(Path("/root")), **given, **environment}
+        done = subprocess.run(arguments, env=environment, cwd="/", user=account, check=False, timeout=LONGEST)
         if done.returncode != 0:
             raise ReleaseError(f"{arguments[0]} ended with status {done.returncode}.")
+
+    return start
 
 
 def main() -> None:
@@ -99,7 +82,7 @@ def main() -> None:
     there = (home / "bin/uv").exists()
     given = {str(name): str(value) for name, value in module.params["environment"].items() if value is not None}
     if not there and not module.check_mode:
-        leave_behind(lambda: pinned_uv(home, module.params["requirements"], None, Root(given)))
+        leave_behind(lambda: pinned_uv(home, module.params["requirements"], None, starting(given)))
     module.exit_json(changed=not there, home=str(home))
 
 

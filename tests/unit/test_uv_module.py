@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.slipway.django.plugins.module_utils import release_install
-from ansible_collections.slipway.django.plugins.module_utils.release_install import pinned_uv, uv_home
+from ansible_collections.slipway.django.plugins.module_utils.release_install import Start, pinned_uv, uv_home
 from ansible_collections.slipway.django.plugins.module_utils.release_records import ReleaseError
 from ansible_collections.slipway.django.plugins.modules import uv
 
@@ -47,8 +47,9 @@ def ask(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ask:
         monkeypatch.setattr(uv, "uv_home", lambda _, version: uv_home(tmp_path, version))
         monkeypatch.setattr(uv, "leave_behind", lambda work: work())
 
-        def install(home: Path, requirements: str, wheelhouse: Path | None, run: uv.Root) -> None:
-            assert (requirements, wheelhouse, run.given) == ("uv==1.2.3", None, {"PIP_RETRIES": "0"})
+        def install(home: Path, requirements: str, wheelhouse: Path | None, run: Start) -> None:
+            assert (requirements, wheelhouse) == ("uv==1.2.3", None)
+            run(["/bin/sh", "-c", "test $PIP_RETRIES = 0 && test -z ${PIP_PROXY+there}"], "root", {})
             begun.append(home.name)
 
         monkeypatch.setattr(uv, "pinned_uv", install)
@@ -79,10 +80,9 @@ def test_check_mode_begins_nothing(ask: Ask) -> None:
 
 
 def test_a_program_that_fails_is_told() -> None:
-    with pytest.raises(ReleaseError, match="ended with status 3"):
-        uv.Root({"ENDS": "3"})(["/bin/sh", "-c", "exit $ENDS"], "root", {})
-    with pytest.raises(ReleaseError, match="ended with status 7"):
-        uv.Root({"ENDS": "3"})(["/bin/sh", "-c", "cd /; exit $ENDS"], "root", {"ENDS": "7"})
+    for given, status in (({}, 3), ({"ENDS": "7"}, 7)):
+        with pytest.raises(ReleaseError, match=f"ended with status {status}"):
+            uv.starting({"ENDS": "3"})(["/bin/sh", "-c", "exit $ENDS"], "root", given)
 
 
 class Pip:
@@ -92,15 +92,7 @@ class Pip:
         self.dies = dies
         self.ran: list[str] = []
 
-    def __call__(
-        self,
-        arguments: Sequence[str],
-        account: str,
-        environment: Mapping[str, str],
-        *,
-        cwd: Path | None = None,
-        stdin: str = "",
-    ) -> None:
+    def __call__(self, arguments: Sequence[str], account: str, environment: Mapping[str, str]) -> None:
         self.ran.append(arguments[0])
         home = Path(arguments[-1]) if "venv" in arguments else Path(arguments[0]).parents[1]
         (home / "bin").mkdir(parents=True, exist_ok=True)
