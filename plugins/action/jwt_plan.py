@@ -80,13 +80,15 @@ class ActionModule(ActionBase):
 
 def result_of(made: Plan) -> dict[str, Any]:
     """The plan as a task's result."""
+    # A number that is there or not: one that may be null would be asked for with `default`, which takes 0 for nothing as well.
+    due = {} if made.due is None else {"due_in": max(0, round(made.due - time.time()))}
     return {
+        **due,
         "changed": made.moved,
         "secrets": dict(made.secrets),
         "moved": made.moved,
         "told": list(made.told),
         "steps": dict(made.steps),
-        "due_in": None if made.due is None else max(0, round(made.due - time.time())),
         "revoked": list(made.revoked),
     }
 

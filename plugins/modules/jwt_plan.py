@@ -99,9 +99,9 @@ steps:
   type: dict
   returned: success
 due_in:
-  description: Seconds until the earliest next step may come; null when none is known.
+  description: Seconds until the earliest next step may come, 0 or more.
   type: int
-  returned: success
+  returned: when that is known
 revoked:
   description: Ids of keys that are not accepted any more.
   type: list

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import yaml
 
+from tests.playbook import play
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -67,3 +69,33 @@ def test_a_provided_key_that_does_not_fit_is_told_without_it(tmp_path: Path) -> 
     said = " ".join(run(tmp_path, keys_given="nonsense-of-a-key", keys_backup_password="open sesame").split())
     assert "site_secrets.JWT_KEYS is neither a private key in PEM nor a private JWK" in said, said
     assert "nonsense-of-a-key" not in said
+
+
+def test_a_step_that_is_due_within_the_second_is_taken_and_one_too_far_away_is_not(tmp_path: Path) -> None:
+    plays = yaml.safe_load((ROOT / "playbooks/rotate_jwt_keys.yml").read_text())
+    (decide,) = (
+        task for one in plays for task in one.get("tasks", []) if task["name"] == "Remember whether it is taken now"
+    )
+    plans = {
+        "moved": {"moved": True},
+        "due now": {"moved": False, "due_in": 0},
+        "due soon": {"moved": False, "due_in": 7},
+        "due later": {"moved": False, "due_in": 8},
+        "nothing due": {"moved": False},
+        "no keys": {},
+    }
+    tasks = []
+    for name, plan in plans.items():
+        tasks.append({"name": f"Plan {name}", "ansible.builtin.set_fact": {"__keys_plan": plan}})
+        tasks.append({**decide, "name": name})
+    done = play(tmp_path, [{"vars": {"site_keeper": "localhost", "jwt_wait": "7"}, "tasks": tasks}])
+    assert done.status == 0, done.output
+    taken = {name: done.tasks[name]["ansible_facts"]["rotate_jwt_keys_again"] for name in plans}
+    assert taken == {
+        "moved": True,
+        "due now": True,
+        "due soon": True,
+        "due later": False,
+        "nothing due": False,
+        "no keys": False,
+    }
