@@ -662,11 +662,18 @@ class ConfigSet:
             status, output = self._run(shlex.split(command))
             if status != 0:
                 raise ConfigSetError(f"`{command}` failed with status {status}:\n{output}")
-        for unit in self._sleeping_units():
-            status, output = self._run(["systemctl", "enable", "--now", unit])
-            if status != 0 or self._run(["systemctl", "is-active", "--quiet", unit])[0] != 0:
-                journal = self._run(["journalctl", "--no-pager", "--lines=20", "--output=cat", f"--unit={unit}"])[1]
-                raise ConfigSetError(f"{unit} does not start: {output}\nIts last journal lines:\n{journal}")
+        asleep = self._sleeping_units()
+        if not asleep:
+            return
+        # All in one call: systemd reads every unit anew after each.
+        status, output = self._run(["systemctl", "enable", "--now", *asleep])
+        failed = [unit for unit in asleep if self._run(["systemctl", "is-active", "--quiet", unit])[0] != 0]
+        if status != 0 or failed:
+            units = failed or asleep
+            journal = self._run(
+                ["journalctl", "--no-pager", "--lines=20", "--output=cat", *(f"--unit={unit}" for unit in units)]
+            )[1]
+            raise ConfigSetError(f"{', '.join(units)} does not start: {output}\nIts last journal lines:\n{journal}")
 
     def _put_back(self, undo: list[tuple[str, _Before]]) -> str:
         """Restore what was live and apply that again; says in words how it ended."""

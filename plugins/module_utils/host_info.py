@@ -28,14 +28,11 @@ def os_release(text: str) -> dict[str, str]:
     return found
 
 
-def installed_packages(listing: str) -> dict[str, str]:
-    """Name and version of each installed package; a line of ``listing`` is a package's status, name and version."""
-    packages = {}
-    for line in listing.splitlines():
-        words = line.split()
-        if len(words) == 3 and words[0] == "installed":
-            packages[words[1]] = words[2]
-    return packages
+def installed_packages(listing: str) -> list[str]:
+    """Name of each installed package; a line of ``listing`` is a package's status and its name."""
+    return sorted(
+        name for status, _, name in (line.partition(" ") for line in listing.splitlines()) if status == "installed"
+    )
 
 
 def memory_mb(meminfo: str) -> int:
@@ -91,7 +88,7 @@ def collect(disks: Iterable[str], paths: Iterable[str]) -> dict[str, Any]:
     listing = ""
     if shutil.which("dpkg-query"):
         listing = subprocess.run(
-            ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package} ${Version}\\n"],
+            ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\\n"],
             capture_output=True,
             text=True,
             check=True,

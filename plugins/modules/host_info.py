@@ -43,9 +43,9 @@ RETURN = """
 ansible_facts:
   description: >-
     slipway_host, with distribution, release, version, architecture, python, epoch (seconds), memory_mb, cpus,
-    disk_free_mb, packages (name to version), nameservers, paths (path to bool), tools (what Slipway keeps in /opt/slipway) and sites:
-    what the host remembers of each site and preview, with site, domains, since (UTC) and, for a preview, its name and whose it is (of).
-    And slipway_sets: the request of each configuration
+    disk_free_mb, packages (names of those that are installed), nameservers, paths (path to bool), tools (what Slipway keeps in
+    /opt/slipway) and sites: what the host remembers of each site and preview, with site, domains, since (UTC) and, for a preview, its name
+    and whose it is (of). And slipway_sets: the request of each configuration
     set that is in place, by name, so that M(slipway.django.config_set) need not look again.
   type: dict
   returned: always

@@ -38,7 +38,7 @@ class ActionModule(module.ActionModule):
         return dict(changed=False)
 """
 
-PACKAGES = {"python3-apt": "2.0", "nginx-light": "1.0", "openssh-server": "9.2"}
+PACKAGES = ["nginx-light", "openssh-server", "python3-apt"]
 FACTS: Mapping[str, Mapping[str, Any]] = {
     "bookworm": {"release": "bookworm", "version": "12", "python": "3.11.2"},
     "trixie": {"release": "trixie", "version": "13", "python": "3.13.5"},

@@ -819,6 +819,17 @@ def test_a_unit_that_sleeps_is_started_and_enabled_after_apply(host: Host) -> No
     assert not host.converge(wanted).changed
 
 
+def test_units_that_sleep_are_started_at_once_and_the_one_that_does_not_start_is_named(host: Host) -> None:
+    def systemctl(arguments: Sequence[str]) -> None:
+        started = "systemctl enable --now a.service b.service" in host.commands and arguments[-1] == "a.service"
+        host.answers["systemctl"] = (0 if started or arguments[1] == "enable" else 3, "")
+
+    host.seen = systemctl
+    host.answers["journalctl"] = (0, "b: no such file")
+    with pytest.raises(ConfigSetError, match=r"(?s)^b.service does not start.*b: no such file"):
+        host.converge(Wanted("web", files=[host.file("a.conf", "a")], units=["a.service", "b.service"]))
+
+
 def test_a_unit_that_does_not_start_fails_with_its_last_journal_lines(host: Host) -> None:
     host.answers["systemctl"] = (3, "Job for web.service failed.")
     host.answers["journalctl"] = (0, "web: cannot bind port 443")

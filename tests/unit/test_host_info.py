@@ -37,8 +37,8 @@ def test_os_release_is_read_with_and_without_quotes() -> None:
 
 
 def test_only_installed_packages_count() -> None:
-    listing = "installed nginx 1.22.1-9\nconfig-files apache2 2.4\nnot-installed x \ninstalled libc6 2.36\n"
-    assert host_info.installed_packages(listing) == {"nginx": "1.22.1-9", "libc6": "2.36"}
+    listing = "installed nginx\nconfig-files apache2\nnot-installed x\ninstalled libc6\n"
+    assert host_info.installed_packages(listing) == ["libc6", "nginx"]
 
 
 def test_memory_is_told_in_mebibytes() -> None:
@@ -92,7 +92,7 @@ def test_collect_answers_in_the_promised_shape(tmp_path: Path) -> None:
 
 def test_a_host_without_dpkg_has_no_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda program: None)
-    assert host_info.collect([], [])["packages"] == {}
+    assert host_info.collect([], [])["packages"] == []
 
 
 def test_packages_come_from_dpkg_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,11 +100,11 @@ def test_packages_come_from_dpkg_in_one_call(monkeypatch: pytest.MonkeyPatch) ->
 
     def answer(arguments: list[str], **options: object) -> subprocess.CompletedProcess[str]:
         calls.append(arguments)
-        return subprocess.CompletedProcess(arguments, 0, "installed nginx 1.26.3-3\n", "")
+        return subprocess.CompletedProcess(arguments, 0, "installed nginx\n", "")
 
     monkeypatch.setattr(shutil, "which", lambda program: f"/usr/bin/{program}")
     monkeypatch.setattr(subprocess, "run", answer)
-    assert host_info.collect([], [])["packages"] == {"nginx": "1.26.3-3"}
+    assert host_info.collect([], [])["packages"] == ["nginx"]
     assert [call[0] for call in calls] == ["dpkg-query"]
 
 
@@ -113,9 +113,8 @@ def test_the_format_asked_of_dpkg_is_the_one_that_is_parsed() -> None:
     facts = host_info.collect([], [])
     if shutil.which("dpkg-query"):
         assert "dpkg" in facts["packages"]
-        assert facts["packages"]["dpkg"][0].isdigit()
     else:
-        assert facts["packages"] == {}
+        assert facts["packages"] == []
 
 
 def test_sites_and_previews_are_known_with_their_age(tmp_path: Path) -> None:
