@@ -78,6 +78,7 @@ class ActionModule(ActionBase):
             "due": changed and self._task.check_mode,
             "done": changed and not self._task.check_mode,
             "fresh": bool(result.get("fresh")),
+            "workers": bool(result.get("workers")),
             # Of a release that was put back: what became of it.
             "told": str(result.get("told", "")),
         }

@@ -125,6 +125,10 @@ fresh:
   description: Whether another release than before serves now.
   type: bool
   returned: success
+workers:
+  description: Whether the workers were made those of this release.
+  type: bool
+  returned: when the switch was due
 word:
   description: Where a process waits to be told that the release was seen from outside.
   type: str
@@ -184,7 +188,8 @@ class Verbs:
                 self.switch.drop_secrets()
                 self._end(situation.wanted, "ok")
                 self.switch.settle()
-            told = self._told(situation, choice, changed=changed)
+            # The workers are looked at with every switch, and need nobody who looks after them again.
+            told = {**self._told(situation, choice, changed=changed), "workers": True}
         proof = self.parameters["proof"]
         if changed and proof and not proof.get("later"):
             # The word for the proof comes soon: it needs no second start of all this.

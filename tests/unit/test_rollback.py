@@ -214,3 +214,19 @@ def test_a_switch_that_goes_back_chooses_first(layout: Layout) -> None:
     found = verbs(layout, Situation(B, (B,), ()), release=B, accept=False).converge()
     assert (found["changed"], found["release"]) == (True, B)
     assert read_manifest(layout.releases / B)["state"] == READY
+
+
+def test_a_switch_sees_to_the_workers_and_says_so_but_not_where_nothing_is_due(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = verbs(layout, Situation(C, (), ("it does not run",)))
+    followed: list[str] = []
+    monkeypatch.setattr(made.switch, "converge", lambda seen: (True, made.switch.look()))
+    for quiet in ("drop_secrets", "settle"):
+        monkeypatch.setattr(made.switch, quiet, lambda: None)
+    monkeypatch.setattr(made.workers, "converge", followed.append)
+    assert made.converge()["workers"] is True
+    assert followed == [C]
+    assert "workers" not in verbs(layout, Situation(C, (C,), ())).converge()
+    # Going back to what serves changes a record and switches nothing.
+    assert "workers" not in verbs(layout, Situation(B, (B,), ()), release=B, accept=False).converge()
