@@ -190,7 +190,7 @@ class TestCache:
         self.use(settings, silent)
         started = time.monotonic()
         status, checks = ready(api)
-        assert time.monotonic() - started < probes.PATIENCE + 1
+        assert time.monotonic() - started < probes.PATIENCE + 5
         assert status == 503
         assert not checks["cache"]["ok"]
 
@@ -224,7 +224,7 @@ class TestPatience:
     def test_the_wait_ends(self, stuck: probes.Probe) -> None:
         started = time.monotonic()
         assert stuck.start()() == {"thing": probes.Finding(False, "The thing does not answer in time.")}
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 5
 
     def test_hanging_questions_do_not_pile_up(self, stuck: probes.Probe) -> None:
         before = threading.active_count()

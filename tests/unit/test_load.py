@@ -221,7 +221,7 @@ def test_a_slow_requests_own_second_is_no_stall() -> None:
     with server(works_a_second) as target:
         summary = summarize(visit(target, seconds=0.5, timeout=5, slow=4))
     assert (summary.total, summary.failed) == (2, 0)
-    assert summary.stall < 0.5
+    assert summary.stall < 1.0
 
 
 def test_connections_are_reused_or_new_as_their_kind_says() -> None:

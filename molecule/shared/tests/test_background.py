@@ -143,7 +143,7 @@ def test_a_job_that_hangs_is_ended(host, site, job):
         with instead(host, job, *command(site, "python", "-c", "import time; time.sleep(600)"), "TimeoutStartSec=2"):
             started = time.monotonic()
             assert host.run(f"systemctl start {job}").rc != 0
-            assert time.monotonic() - started < 20
+            assert time.monotonic() - started < 120
             assert properties(host, job, "Result") == {"Result": "timeout"}
 
 
