@@ -55,7 +55,8 @@ class ActionModule(ActionBase):
         done: dict[str, Any] = self._execute_module(
             module_name="ansible.builtin.apt", module_args=wanted, task_vars=variables
         )
-        if not done.get("failed") and not done.get("unreachable"):
+        # A name that another package provides is there already, and is asked for each time.
+        if done.get("changed") and not done.get("failed"):
             # A package may have brought files of its own where a set was in place.
             done["ansible_facts"] = {HOST: {**host, "packages": sorted([*known, *missing])}, SETS: {}}
         return done

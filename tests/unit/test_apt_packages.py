@@ -55,7 +55,13 @@ def test_a_host_that_has_them_all_is_not_asked() -> None:
     assert apt.asked == []
 
 
-@pytest.mark.parametrize("answer", [{"failed": True, "msg": "No package"}, {"unreachable": True}])
+def test_a_name_that_another_package_provides_is_no_reason_to_look_at_sets_again() -> None:
+    apt = Apt({"changed": False})
+    assert apt.have("awk") == {"changed": False}
+    assert [asked["name"] for _, asked in apt.asked] == [["awk"]]
+
+
+@pytest.mark.parametrize("answer", [{"failed": True, "changed": True, "msg": "No package"}, {"unreachable": True}])
 def test_what_apt_could_not_install_is_not_known_to_be_there(answer: Mapping[str, Any]) -> None:
     assert Apt(answer).have("valkey") == answer
 
